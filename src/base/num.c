@@ -1,0 +1,35 @@
+// Strict number parsing on strtoll/strtod, with everything they forgive refused first.
+#include "base/num.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum ts_err ts_num_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out,
+                             struct ts_error *error)
+{
+	const char *digits = text + (text[0] == '-');
+	size_t length = strspn(digits, "0123456789");
+
+	errno = 0;
+	long long value = length ? strtoll(text, NULL, 10) : 0;
+	if (!length || digits[length] != '\0' || errno == ERANGE || value < min || value > max)
+		return ts_fail(error, TS_ERR_INVALID, "must be a whole number from %" PRId64 " to %" PRId64, min, max);
+	*out = value;
+	return TS_OK;
+}
+
+enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *out,
+                             struct ts_error *error)
+{
+	char *end = NULL;
+
+	errno = 0;
+	double value = strspn(text, "0123456789.-+eE") == strlen(text) ? strtod(text, &end) : 0;
+	if (!end || end == text || *end != '\0' || errno == ERANGE || !isfinite(value) || value < min || value > max)
+		return ts_fail(error, TS_ERR_INVALID, "must be a number from %g to %g", min, max);
+	*out = value;
+	return TS_OK;
+}
