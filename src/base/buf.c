@@ -94,12 +94,13 @@ void ts_buf_printf(struct ts_buf *buf, const char *format, ...)
 
 enum ts_err ts_buf_status(const struct ts_buf *buf, struct ts_error *error)
 {
-	switch (buf->status) {
-	case TS_OK: return TS_OK;
-	case TS_ERR_LIMIT: return ts_fail(error, TS_ERR_LIMIT, "text grew over its ceiling of %zu bytes", buf->ceiling);
-	case TS_ERR_NOMEM: return ts_fail_nomem(error);
-	default: return ts_fail(error, buf->status, "text could not be formatted");
-	}
+	if (buf->status == TS_OK)
+		return TS_OK;
+	if (buf->status == TS_ERR_LIMIT)
+		return ts_fail(error, TS_ERR_LIMIT, "text grew over its ceiling of %zu bytes", buf->ceiling);
+	if (buf->status == TS_ERR_NOMEM)
+		return ts_fail_nomem(error);
+	return ts_fail(error, buf->status, "text could not be formatted");
 }
 
 enum ts_err ts_buf_take(struct ts_buf *buf, char **out_text, struct ts_error *error)
