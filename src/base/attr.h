@@ -12,7 +12,10 @@
 #define TS_CLEANUP(fn) __attribute__((cleanup(fn)))
 
 // Defines `name`, a cleanup function for a variable of type `type *` that calls the NULL-safe `destroy`.
-#define TS_DEFINE_CLEANUP(name, type, destroy)                                                     \
-	static inline TS_UNUSED void name(type **p) { destroy(*p); }
+#define TS_DEFINE_CLEANUP(name, type, destroy)  \
+	static inline TS_UNUSED void name(type **p) \
+	{                                           \
+		destroy(*p);                            \
+	}
 
 #endif

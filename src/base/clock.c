@@ -97,8 +97,8 @@ static bool parse_offset(const char **cursor, int *out_minutes)
 		return true;
 	}
 	int sign = **cursor == '-' ? -1 : 1;
-	if (!literal(cursor, "+-") || !digits(cursor, 2, &hours) || !literal(cursor, ":") ||
-	    !digits(cursor, 2, &minutes) || hours > 23 || minutes > 59)
+	if (!literal(cursor, "+-") || !digits(cursor, 2, &hours) || !literal(cursor, ":") || !digits(cursor, 2, &minutes) ||
+	    hours > 23 || minutes > 59)
 		return false;
 	*out_minutes = sign * (hours * 60 + minutes);
 	return true;

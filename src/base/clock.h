@@ -24,8 +24,14 @@ struct ts_clock_manual {
 };
 void ts_clock_manual_init(struct ts_clock_manual *manual, int64_t now_ms);
 
-static inline int64_t ts_wall_ms(const struct ts_clock *clock) { return clock->wall_ms(clock); }
-static inline int64_t ts_mono_ms(const struct ts_clock *clock) { return clock->mono_ms(clock); }
+static inline int64_t ts_wall_ms(const struct ts_clock *clock)
+{
+	return clock->wall_ms(clock);
+}
+static inline int64_t ts_mono_ms(const struct ts_clock *clock)
+{
+	return clock->mono_ms(clock);
+}
 
 #define TS_RFC3339_SIZE 32
 // "2026-11-23T21:09:09.123Z" (RFC 3339, UTC, milliseconds). Returns `out`.

@@ -8,7 +8,7 @@ static const struct {
 	const char *name;
 	bool temporary;
 } codes[] = {
-	[TS_OK] = {"ok", false},
+    [TS_OK] = {"ok", false},
 #define TS_ERR(symbol, text, temp) [TS_ERR_##symbol] = {text, (temp) != 0},
 #include "base/err.def"
 #undef TS_ERR
@@ -35,7 +35,7 @@ bool ts_err_is_temporary(enum ts_err code)
 }
 
 static void fill(struct ts_error *error, enum ts_err code, const char *field, const char *format, va_list args)
-	TS_PRINTF(4, 0);
+    TS_PRINTF(4, 0);
 
 static void fill(struct ts_error *error, enum ts_err code, const char *field, const char *format, va_list args)
 {
@@ -62,8 +62,7 @@ enum ts_err ts_fail(struct ts_error *error, enum ts_err code, const char *format
 	return code;
 }
 
-enum ts_err ts_fail_field(struct ts_error *error, enum ts_err code, const char *field,
-                          const char *format, ...)
+enum ts_err ts_fail_field(struct ts_error *error, enum ts_err code, const char *field, const char *format, ...)
 {
 	va_list args;
 
@@ -75,8 +74,7 @@ enum ts_err ts_fail_field(struct ts_error *error, enum ts_err code, const char *
 	return code;
 }
 
-enum ts_err ts_fail_errno(struct ts_error *error, enum ts_err code, int errno_value,
-                          const char *format, ...)
+enum ts_err ts_fail_errno(struct ts_error *error, enum ts_err code, int errno_value, const char *format, ...)
 {
 	va_list args;
 	char reason[128];

@@ -36,22 +36,22 @@ bool ts_err_is_temporary(enum ts_err code);
 enum ts_err ts_fail(struct ts_error *error, enum ts_err code, const char *format, ...) TS_PRINTF(3, 4);
 
 // Like ts_fail, and names the input field at fault.
-enum ts_err ts_fail_field(struct ts_error *error, enum ts_err code, const char *field,
-                          const char *format, ...) TS_PRINTF(4, 5);
+enum ts_err ts_fail_field(struct ts_error *error, enum ts_err code, const char *field, const char *format, ...)
+    TS_PRINTF(4, 5);
 
 // Like ts_fail, appending ": " and the text of `errno_value`.
-enum ts_err ts_fail_errno(struct ts_error *error, enum ts_err code, int errno_value,
-                          const char *format, ...) TS_PRINTF(4, 5);
+enum ts_err ts_fail_errno(struct ts_error *error, enum ts_err code, int errno_value, const char *format, ...)
+    TS_PRINTF(4, 5);
 
 // TS_ERR_NOMEM with the usual message.
 enum ts_err ts_fail_nomem(struct ts_error *error);
 
 // The one propagate macro: returns from the caller when `expression` is not TS_OK.
-#define TS_TRY(expression)                                                                         \
-	do {                                                                                           \
-		enum ts_err ts_try_err = (expression);                                                     \
-		if (ts_try_err != TS_OK)                                                                   \
-			return ts_try_err;                                                                     \
+#define TS_TRY(expression)                     \
+	do {                                       \
+		enum ts_err ts_try_err = (expression); \
+		if (ts_try_err != TS_OK)               \
+			return ts_try_err;                 \
 	} while (0)
 
 #endif

@@ -80,21 +80,16 @@ static void put_value(struct line *line, const struct ts_field *field, bool quot
 		if (quote)
 			put_str(line, "\"");
 		return;
-	case TS_FIELD_INT:
-		snprintf(number, sizeof number, "%" PRId64, field->i);
-		break;
+	case TS_FIELD_INT: snprintf(number, sizeof number, "%" PRId64, field->i); break;
 	case TS_FIELD_NUM:
 		if (!isfinite(field->num))
 			snprintf(number, sizeof number, "null");
 		else
 			snprintf(number, sizeof number, "%.6g", field->num);
 		break;
-	case TS_FIELD_BOOL:
-		snprintf(number, sizeof number, "%s", field->i ? "true" : "false");
-		break;
+	case TS_FIELD_BOOL: snprintf(number, sizeof number, "%s", field->i ? "true" : "false"); break;
 	case TS_FIELD_END:
-	default:
-		return;
+	default: return;
 	}
 	put_str(line, number);
 }
@@ -112,8 +107,7 @@ static void put_json_field(struct line *line, const struct ts_field *field)
 	put_value(line, field, true);
 }
 
-static void begin_json(struct line *line, const struct ts_log_sink *sink, enum ts_log_level level,
-                       const char *message)
+static void begin_json(struct line *line, const struct ts_log_sink *sink, enum ts_log_level level, const char *message)
 {
 	char time[TS_RFC3339_SIZE];
 
@@ -128,8 +122,7 @@ static void begin_json(struct line *line, const struct ts_log_sink *sink, enum t
 	put_str(line, "\"");
 }
 
-static void begin_text(struct line *line, const struct ts_log_sink *sink, enum ts_log_level level,
-                       const char *message)
+static void begin_text(struct line *line, const struct ts_log_sink *sink, enum ts_log_level level, const char *message)
 {
 	static const char *const colours[] = {"\033[2m", "\033[32m", "\033[33m", "\033[31m"};
 	char time[TS_RFC3339_SIZE], head[64];

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 void *ts_alloc(size_t size) TS_MUST_USE;
-void *ts_calloc(size_t count, size_t size) TS_MUST_USE;             // zeroed, overflow-checked
-void *ts_realloc(void *p, size_t count, size_t size) TS_MUST_USE;   // overflow-checked
-char *ts_strdup(const char *text) TS_MUST_USE;                      // NULL in, NULL out
+void *ts_calloc(size_t count, size_t size) TS_MUST_USE;           // zeroed, overflow-checked
+void *ts_realloc(void *p, size_t count, size_t size) TS_MUST_USE; // overflow-checked
+char *ts_strdup(const char *text) TS_MUST_USE;                    // NULL in, NULL out
 char *ts_strndup(const char *text, size_t length) TS_MUST_USE;
 char *ts_asprintf(const char *format, ...) TS_PRINTF(1, 2) TS_MUST_USE;
 void ts_free(void *p); // NULL-safe

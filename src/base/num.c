@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum ts_err ts_num_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out,
-                             struct ts_error *error)
+enum ts_err ts_num_parse_i64(const char *text, int64_t min, int64_t max, int64_t *out, struct ts_error *error)
 {
 	const char *digits = text + (text[0] == '-');
 	size_t length = strspn(digits, "0123456789");
@@ -21,8 +20,7 @@ enum ts_err ts_num_parse_i64(const char *text, int64_t min, int64_t max, int64_t
 	return TS_OK;
 }
 
-enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *out,
-                             struct ts_error *error)
+enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *out, struct ts_error *error)
 {
 	char *end = NULL;
 

@@ -11,7 +11,6 @@ enum ts_err ts_num_parse_i64(const char *text, int64_t min, int64_t max, int64_t
                              struct ts_error *error) TS_MUST_USE;
 
 // Decimal number in [min, max], "." as the point; no nan, inf or hex.
-enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *out,
-                             struct ts_error *error) TS_MUST_USE;
+enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *out, struct ts_error *error) TS_MUST_USE;
 
 #endif

@@ -11,11 +11,11 @@ struct ts_rng {
 	uint64_t state; // of the seeded generator
 };
 
-struct ts_rng ts_rng_system(void);              // getrandom(2); thread safe
-struct ts_rng ts_rng_seeded(uint64_t seed);     // splitmix64; one thread at a time
+struct ts_rng ts_rng_system(void);          // getrandom(2); thread safe
+struct ts_rng ts_rng_seeded(uint64_t seed); // splitmix64; one thread at a time
 
 uint64_t ts_rng_u64(struct ts_rng *rng);
-double ts_rng_unit(struct ts_rng *rng);         // [0, 1)
+double ts_rng_unit(struct ts_rng *rng); // [0, 1)
 
 #define TS_UUID_SIZE 37 // 36 characters and the terminator
 // Writes a lower-case UUIDv7 of `wall_ms`. Returns `out`.

@@ -30,26 +30,26 @@ struct ts_job {
 	char id[TS_UUID_SIZE];
 	char *video_id;
 	char *user_id;
-	char *callback_url;   // NULL: no callback
-	char *media_url;      // NULL: derived from MEDIA_URL_TEMPLATE, unless upload_id
-	char *upload_id;      // NULL: not an upload
-	char *language;       // asked for: ISO 639-1 code; NULL = detect
-	char *metadata;       // JSON object as text, echoed to the caller; NULL: none
-	char *request_id;     // X-Request-Id of the submit
-	char *traceparent;    // W3C trace context of the submit; NULL: none
+	char *callback_url; // NULL: no callback
+	char *media_url;    // NULL: derived from MEDIA_URL_TEMPLATE, unless upload_id
+	char *upload_id;    // NULL: not an upload
+	char *language;     // asked for: ISO 639-1 code; NULL = detect
+	char *metadata;     // JSON object as text, echoed to the caller; NULL: none
+	char *request_id;   // X-Request-Id of the submit
+	char *traceparent;  // W3C trace context of the submit; NULL: none
 	enum ts_job_priority priority;
 
 	enum ts_job_state state;
-	int32_t attempt;      // claims so far
+	int32_t attempt; // claims so far
 	int32_t max_attempts;
-	char *lease_owner;    // NULL unless processing
+	char *lease_owner; // NULL unless processing
 	int64_t lease_expires_at;
-	int64_t not_before;   // a retry waits until then; 0: at once
+	int64_t not_before; // a retry waits until then; 0: at once
 
-	double progress;      // [0, 1]: fraction of the audio
-	char *stage;          // "fetching", "transcribing", ...; NULL before the first claim
+	double progress;           // [0, 1]: fraction of the audio
+	char *stage;               // "fetching", "transcribing", ...; NULL before the first claim
 	int64_t media_duration_ms; // 0: not known yet
-	char *error_code;     // last failure: ts_err_name
+	char *error_code;          // last failure: ts_err_name
 	char *error_message;
 
 	int64_t created_at, updated_at, started_at, finished_at;

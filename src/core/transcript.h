@@ -34,20 +34,20 @@ struct ts_segment {
 
 // How the result was made. Strings are owned, NULL when unknown.
 struct ts_receipt {
-	char *engine;         // "pocketsphinx"
+	char *engine; // "pocketsphinx"
 	char *engine_version;
-	char *model;          // name or file
-	char *model_digest;   // "sha256:..." of the model
-	char *compute_type;   // "int8", "f32", ...
-	char *parameters;     // JSON object as text
+	char *model;        // name or file
+	char *model_digest; // "sha256:..." of the model
+	char *compute_type; // "int8", "f32", ...
+	char *parameters;   // JSON object as text
 	double audio_seconds;
 	double processing_seconds; // wall time of recognition, summed over attempts that counted
 	int32_t attempts;
 };
 
 struct ts_transcript {
-	char *language;      // ISO 639-1; NULL: unknown
-	int64_t duration_ms; // of the audio
+	char *language;              // ISO 639-1; NULL: unknown
+	int64_t duration_ms;         // of the audio
 	struct ts_segment *segments; // owned array, ascending start
 	size_t segment_count;
 	size_t segment_capacity;

@@ -10,13 +10,13 @@
 struct ts_fetch_options {
 	const struct ts_netguard *guard;
 	uint64_t max_bytes;
-	int64_t deadline_ms;       // for all tries together
+	int64_t deadline_ms; // for all tries together
 	int64_t stall_timeout_ms;
-	unsigned max_tries;        // >= 1
+	unsigned max_tries; // >= 1
 	unsigned max_redirects;
 	const char *const *headers;
 	const atomic_bool *abort;
-	const struct ts_log *log;  // borrowed
+	const struct ts_log *log; // borrowed
 	// bytes so far and in all (-1: unknown); NULL: not wanted
 	void (*progress)(void *ctx, uint64_t received, int64_t total);
 	void *ctx;
@@ -24,6 +24,7 @@ struct ts_fetch_options {
 
 // Writes the body to fd (an empty regular file, read-write) from offset 0. On TS_OK the file is complete:
 // its size equals what the server announced, if it did. TS_ERR_NET_STATUS for 4xx (TEMPORARY for 408, 425, 429, 5xx).
-enum ts_err ts_fetch(const char *url, int fd, const struct ts_fetch_options *options, struct ts_error *error) TS_MUST_USE;
+enum ts_err ts_fetch(const char *url, int fd, const struct ts_fetch_options *options,
+                     struct ts_error *error) TS_MUST_USE;
 
 #endif

@@ -16,42 +16,42 @@ enum ts_err ts_http_global_init(struct ts_error *error) TS_MUST_USE;
 
 struct ts_http_part { // of multipart/form-data
 	const char *name;
-	const char *filename;  // NULL: a plain field
-	const char *type;      // NULL: none
+	const char *filename; // NULL: a plain field
+	const char *type;     // NULL: none
 	const void *data;
 	size_t length;
 };
 
 struct ts_http_response {
 	long status;
-	char content_type[128];     // "" when absent
-	int64_t content_length;     // of this response; -1 when absent
-	int64_t content_range_from; // first byte of a 206; -1 when absent
+	char content_type[128];      // "" when absent
+	int64_t content_length;      // of this response; -1 when absent
+	int64_t content_range_from;  // first byte of a 206; -1 when absent
 	int64_t content_range_total; // -1 when absent or "*"
-	int64_t retry_after_ms;     // retry-after-ms, else Retry-After (seconds or HTTP date); -1 when absent
-	char etag[256];             // strong or weak, as sent; "" when absent
-	char last_modified[64];     // "" when absent
-	uint64_t received;          // body bytes written
-	char error_body[2048];      // beginning of a non-2xx body, NUL-terminated
+	int64_t retry_after_ms;      // retry-after-ms, else Retry-After (seconds or HTTP date); -1 when absent
+	char etag[256];              // strong or weak, as sent; "" when absent
+	char last_modified[64];      // "" when absent
+	uint64_t received;           // body bytes written
+	char error_body[2048];       // beginning of a non-2xx body, NUL-terminated
 };
 
 struct ts_http_request {
-	const char *method;    // "GET", "POST", ...
-	const char *url;       // http or https
+	const char *method;         // "GET", "POST", ...
+	const char *url;            // http or https
 	const char *const *headers; // NULL-terminated "Name: value" lines; NULL: none
-	const void *body;      // sent as is when not NULL
+	const void *body;           // sent as is when not NULL
 	size_t body_length;
 	const struct ts_http_part *parts; // multipart body instead, when part_count > 0
 	size_t part_count;
-	const struct ts_netguard *guard;  // NULL: anything may be reached (an operator-configured endpoint)
-	int64_t connect_timeout_ms;       // 0: 10 s
-	int64_t deadline_ms;              // whole transfer; 0: none
-	int64_t stall_timeout_ms;         // below 1 byte/s for that long fails; 0: 30 s
-	uint64_t max_bytes;               // response body ceiling; 0: none
-	unsigned max_redirects;           // 0: a redirect is an ordinary response
-	uint64_t resume_from;             // asks for bytes from here on ("Range")
-	const char *if_range;             // validator sent with a resumed request; NULL: none
-	const atomic_bool *abort;         // NULL: none; polled at least every 200 ms
+	const struct ts_netguard *guard; // NULL: anything may be reached (an operator-configured endpoint)
+	int64_t connect_timeout_ms;      // 0: 10 s
+	int64_t deadline_ms;             // whole transfer; 0: none
+	int64_t stall_timeout_ms;        // below 1 byte/s for that long fails; 0: 30 s
+	uint64_t max_bytes;              // response body ceiling; 0: none
+	unsigned max_redirects;          // 0: a redirect is an ordinary response
+	uint64_t resume_from;            // asks for bytes from here on ("Range")
+	const char *if_range;            // validator sent with a resumed request; NULL: none
+	const atomic_bool *abort;        // NULL: none; polled at least every 200 ms
 	// Called with body bytes in order, only for 2xx responses (others go to error_body). Non-OK stops the transfer.
 	enum ts_err (*write)(void *ctx, const void *bytes, size_t length, struct ts_error *error);
 	// Called once the final response's headers are in, before any write; NULL: not wanted.

@@ -11,11 +11,11 @@
 #define TS_URL_MAX 2048 // bytes
 
 struct ts_url {
-	char *scheme; // lower case: "http", "https", "file", "s3"
-	char *host;   // lower case; IPv6 without brackets; "" for file
+	char *scheme;  // lower case: "http", "https", "file", "s3"
+	char *host;    // lower case; IPv6 without brackets; "" for file
 	uint16_t port; // the scheme's default when absent; 0 for file
-	char *path;   // percent-encoded, starts with "/"
-	char *query;  // without "?"; NULL: none
+	char *path;    // percent-encoded, starts with "/"
+	char *query;   // without "?"; NULL: none
 };
 
 void ts_url_finish(struct ts_url *url);
@@ -34,6 +34,7 @@ enum ts_err ts_url_expand(const char *url_template, const char *name, const char
 
 // The local path of a file:// URL, percent-decoded, if after resolving links it lies under `root` (a
 // directory; NULL: file URLs are not allowed); opened read-only, regular files only. Caller closes *out_fd.
-enum ts_err ts_url_open_file(const struct ts_url *url, const char *root, int *out_fd, struct ts_error *error) TS_MUST_USE;
+enum ts_err ts_url_open_file(const struct ts_url *url, const char *root, int *out_fd,
+                             struct ts_error *error) TS_MUST_USE;
 
 #endif

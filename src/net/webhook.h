@@ -16,7 +16,8 @@ enum ts_err ts_webhook_sign(const char *secrets, const char *id, int64_t timesta
                             char **out_signature, struct ts_error *error) TS_MUST_USE;
 
 // Constant-time check of a received header against the secrets, timestamp within tolerance of now.
-enum ts_err ts_webhook_verify(const char *secrets, const char *id, int64_t timestamp_s, int64_t now_s, int64_t tolerance_s,
-                              const void *body, size_t length, const char *signature, struct ts_error *error) TS_MUST_USE;
+enum ts_err ts_webhook_verify(const char *secrets, const char *id, int64_t timestamp_s, int64_t now_s,
+                              int64_t tolerance_s, const void *body, size_t length, const char *signature,
+                              struct ts_error *error) TS_MUST_USE;
 
 #endif
