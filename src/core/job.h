@@ -61,6 +61,7 @@ void ts_job_init(struct ts_job *job);
 void ts_job_finish(struct ts_job *job);
 #define TS_AUTOJOB TS_CLEANUP(ts_job_finish)
 
+// *out must be initialised; what it held is freed.
 enum ts_err ts_job_copy(const struct ts_job *from, struct ts_job *out, struct ts_error *error) TS_MUST_USE;
 
 #endif

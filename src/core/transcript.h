@@ -19,12 +19,13 @@ enum ts_segment_flag {
 	TS_SEGMENT_REPAIRED_SILENCE = 1 << 1, // text invented over silence was removed
 };
 
-// Measures an engine does not have are NAN.
+// Measures an engine does not have are NAN; infinities are taken for NAN when written.
 struct ts_segment {
 	char *text; // owned; trimmed
 	int64_t start_ms, end_ms;
 	struct ts_word *words; // owned array
 	size_t word_count;
+	size_t word_capacity;
 	float avg_logprob;
 	float compression_ratio;
 	float no_speech_prob;
@@ -55,6 +56,7 @@ struct ts_transcript {
 };
 
 #define TS_TRANSCRIPT_SEGMENTS_MAX 1000000
+#define TS_SEGMENT_WORDS_MAX 100000
 
 void ts_transcript_init(struct ts_transcript *transcript); // no allocation
 void ts_transcript_finish(struct ts_transcript *transcript);
