@@ -4,12 +4,14 @@
 #include "base/mem.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 void ts_buf_init(struct ts_buf *buf, size_t ceiling)
 {
-	*buf = (struct ts_buf){.ceiling = ceiling};
+	// Content and terminator together have to be countable.
+	*buf = (struct ts_buf){.ceiling = ceiling < SIZE_MAX ? ceiling : SIZE_MAX - 1};
 }
 
 void ts_buf_finish(struct ts_buf *buf)
@@ -81,7 +83,8 @@ void ts_buf_printf(struct ts_buf *buf, const char *format, ...)
 	int length = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 	if (length < 0) {
-		buf->status = TS_ERR_INVALID;
+		if (buf->status == TS_OK)
+			buf->status = TS_ERR_INVALID;
 		return;
 	}
 	if (!reserve(buf, (size_t)length))

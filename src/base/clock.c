@@ -59,8 +59,10 @@ char *ts_time_format(int64_t wall_ms, char out[TS_RFC3339_SIZE])
 		snprintf(out, TS_RFC3339_SIZE, "0000-01-01T00:00:00.000Z");
 		return out;
 	}
-	size_t used = strftime(out, TS_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out + used, TS_RFC3339_SIZE - used, ".%03dZ", (int)ms);
+	// strftime would not pad years below 1000.
+	int used = snprintf(out, TS_RFC3339_SIZE, "%04u", (unsigned)(tm.tm_year + 1900) % 10000u);
+	used += (int)strftime(out + used, (size_t)(TS_RFC3339_SIZE - used), "-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + used, (size_t)(TS_RFC3339_SIZE - used), ".%03uZ", (unsigned)ms % 1000u);
 	return out;
 }
 

@@ -1,6 +1,8 @@
 // Names of the error codes, and filling of messages. The table is err.def.
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +36,30 @@ bool ts_err_is_temporary(enum ts_err code)
 	return (unsigned)code < TS_ERR_COUNT && codes[code].temporary;
 }
 
+// Messages quote input and are cut to size: what is left is made one line of valid UTF-8, so that it can go into
+// JSON, logs and headers as it is.
+static void make_clean(char *text)
+{
+	uint32_t code;
+	size_t length = strlen(text);
+
+	for (size_t i = 0; i < length;) {
+		size_t size = ts_utf8_decode(text + i, length - i, &code);
+		if (size && code >= 0x20 && (code < 0x7f || code >= 0xa0)) {
+			i += size;
+			continue;
+		}
+		// A code point that begins in the last bytes was cut in two by the end of the array.
+		if (!size && length - i < 4 && ((unsigned char)text[i] & 0xc0) == 0xc0) {
+			text[i] = '\0';
+			return;
+		}
+		for (size_t k = 0; k < (size ? size : 1); k++)
+			text[i + k] = size ? ' ' : '?';
+		i += size ? size : 1;
+	}
+}
+
 static void fill(struct ts_error *error, enum ts_err code, const char *field, const char *format, va_list args)
     TS_PRINTF(4, 0);
 
@@ -45,6 +71,8 @@ static void fill(struct ts_error *error, enum ts_err code, const char *field, co
 
 	vsnprintf(message, sizeof message, format, args);
 	snprintf(name, sizeof name, "%s", field);
+	make_clean(message);
+	make_clean(name);
 	error->code = code;
 	memcpy(error->message, message, sizeof message);
 	memcpy(error->field, name, sizeof name);

@@ -20,12 +20,15 @@
 struct line {
 	char text[LINE_MAX_BYTES];
 	size_t length;
+	bool full; // something did not fit
 };
 
 static void put(struct line *line, const char *text, size_t length)
 {
-	if (length > sizeof line->text - TAIL_BYTES - line->length)
+	if (length > sizeof line->text - TAIL_BYTES - line->length) {
+		line->full = true;
 		return;
+	}
 	memcpy(line->text + line->length, text, length);
 	line->length += length;
 }
@@ -35,33 +38,36 @@ static void put_str(struct line *line, const char *text)
 	put(line, text, strlen(text));
 }
 
+// Cut at VALUE_MAX_BYTES of its escaped form, and then ends with "...".
 static void put_escaped(struct line *line, const char *text)
 {
-	size_t length = strnlen(text, VALUE_MAX_BYTES);
+	size_t begin = line->length;
 	uint32_t code;
 	char escape[8];
 
-	for (size_t i = 0; i < length;) {
-		size_t size = ts_utf8_decode(text + i, length - i, &code);
+	for (const char *at = text; *at;) {
+		size_t size = ts_utf8_decode(at, strnlen(at, 4), &code);
+		if (line->length - begin > VALUE_MAX_BYTES) {
+			put_str(line, "...");
+			return;
+		}
 		if (!size) {
 			put_str(line, "\xef\xbf\xbd");
-			i++;
+			at++;
 			continue;
 		}
 		if (code == '"' || code == '\\') {
 			escape[0] = '\\';
 			escape[1] = (char)code;
 			put(line, escape, 2);
-		} else if (code < 0x20 || code == 0x7f) {
+		} else if (code < 0x20 || (code >= 0x7f && code < 0xa0)) { // C1 controls steer terminals too
 			snprintf(escape, sizeof escape, "\\u%04x", (unsigned)code);
 			put(line, escape, 6);
 		} else {
-			put(line, text + i, size);
+			put(line, at, size);
 		}
-		i += size;
+		at += size;
 	}
-	if (text[length] != '\0')
-		put_str(line, "...");
 }
 
 static void put_value(struct line *line, const struct ts_field *field, bool quote)
@@ -96,15 +102,16 @@ static void put_value(struct line *line, const struct ts_field *field, bool quot
 
 static void put_json_field(struct line *line, const struct ts_field *field)
 {
-	// Room for the whole field or none of it, so that a cut line is still JSON.
-	size_t room = sizeof line->text - TAIL_BYTES - line->length;
-	size_t value = field->kind == TS_FIELD_STR && field->str ? strnlen(field->str, VALUE_MAX_BYTES) : 64;
-	if (strlen(field->key) + 6 * value + 16 > room)
-		return;
+	size_t begin = line->length;
+
+	line->full = false;
 	put_str(line, ",\"");
 	put_str(line, field->key);
 	put_str(line, "\":");
 	put_value(line, field, true);
+	// The whole field or none of it, so that a cut line is still JSON.
+	if (line->full)
+		line->length = begin;
 }
 
 static void begin_json(struct line *line, const struct ts_log_sink *sink, enum ts_log_level level, const char *message)
@@ -162,6 +169,7 @@ void ts_log_write(const struct ts_log *log, enum ts_log_level level, const char 
 	if (!log || !log->sink || level < log->sink->level)
 		return;
 	line.length = 0;
+	line.full = false;
 	if (log->sink->format == TS_LOG_JSON)
 		begin_json(&line, log->sink, level, message);
 	else

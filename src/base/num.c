@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +25,14 @@ enum ts_err ts_num_parse_f64(const char *text, double min, double max, double *o
 {
 	char *end = NULL;
 
+	// strtod reads the decimal point of the process's locale; ours is always ".". (glibc keeps the C locale ready.)
+	locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	errno = 0;
-	double value = strspn(text, "0123456789.-+eE") == strlen(text) ? strtod(text, &end) : 0;
-	if (!end || end == text || *end != '\0' || errno == ERANGE || !isfinite(value) || value < min || value > max)
+	double value = c_locale && strspn(text, "0123456789.-+eE") == strlen(text) ? strtod_l(text, &end, c_locale) : 0;
+	bool range = errno == ERANGE;
+	if (c_locale)
+		freelocale(c_locale);
+	if (!end || end == text || *end != '\0' || range || !isfinite(value) || value < min || value > max)
 		return ts_fail(error, TS_ERR_INVALID, "must be a number from %g to %g", min, max);
 	*out = value;
 	return TS_OK;
