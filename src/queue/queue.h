@@ -26,6 +26,9 @@ enum ts_err ts_queue_publish(struct ts_queue *queue, const char *job_id, enum ts
 // TS_ERR_QUEUE. Messages received and not acked come again after their lease.
 enum ts_err ts_queue_receive(struct ts_queue *queue, int64_t timeout_ms, const atomic_bool *stop,
                              struct ts_message *out, struct ts_error *error) TS_MUST_USE;
+// Ends a receive that another thread runs on this handle as its timeout would, once *stop is set. Not
+// async-signal-safe; the only call that may run beside another on one handle. Spurious wake-ups of others are harmless.
+void ts_queue_wake(struct ts_queue *queue);
 // Done with it: never again.
 enum ts_err ts_queue_ack(struct ts_queue *queue, const struct ts_message *message, struct ts_error *error) TS_MUST_USE;
 // Give it to somebody else, delay_ms from now.

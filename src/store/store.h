@@ -1,6 +1,6 @@
 // The truth about jobs, transcripts, uploads and deliveries, behind one contract: store_sqlite now, store_pg beside it.
 // Every update enforces the legal transitions (core/transitions.def) in its WHERE; every write of a worker is fenced
-// by lease owner and attempt. Refuses recognition, HTTP and waiting for work (queue/).
+// by lease owner, attempt and claim. Refuses recognition, HTTP and waiting for work (queue/).
 // Thread safe. Times are wall-clock ms of the clock the store was made with. Errors of every function besides those
 // named: TS_ERR_STORE (unreachable, busy too long, disk), TS_ERR_NOMEM, TS_ERR_SCHEMA.
 #ifndef TS_STORE_STORE_H
@@ -115,6 +115,7 @@ struct ts_lease {
 	char job_id[TS_UUID_SIZE];
 	char owner[64];
 	int32_t attempt;
+	int64_t fence; // number of the claim: never reused, though attempts start again after a retry or a release
 };
 
 // Queued and due, or processing with an expired lease -> processing, attempt + 1. *out_job is the row.
