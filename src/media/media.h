@@ -17,7 +17,7 @@
 
 struct ts_media_options {
 	const char *child_path;   // program to execute as the child; NULL: /proc/self/exe
-	uint64_t memory_bytes;    // address space of the child; 0: 1 GiB
+	uint64_t memory_bytes;    // address space of the child; 0: 1 GiB; about 200 MiB are the libraries'
 	int64_t stall_timeout_ms; // no frame from the child for that long is TS_ERR_TIMEOUT; 0: 60 s
 	int64_t max_duration_ms;  // longer audio is TS_ERR_MEDIA_TOO_LARGE; 0: 24 h
 	const atomic_bool *abort; // NULL: none; polled at least every 200 ms
@@ -32,11 +32,14 @@ struct ts_media_info {
 	int32_t sample_rate; // of the stream, Hz
 };
 
-// One decoding. Used by one thread at a time; any number may run side by side.
+// One decoding. Used by one thread at a time; any number may run side by side. The thread that opened it must live
+// until it is closed: the kernel kills the child when that thread ends, so that no death of ours leaves it behind.
+// The program must not reap children that it did not start (waitpid(-1)).
 struct ts_media;
 
-// If argv asks for the decoder child (how ts_media_open starts it), runs it and returns its exit status through
-// *out_status with true; otherwise returns false at once. Call before anything else in main().
+// If argv asks for the decoder child (how ts_media_open starts it), runs it and does not return; malformed arguments
+// set *out_status and return true; otherwise returns false at once. Call before anything else in main():
+// if (ts_media_child_main(argc, argv, &status)) return status;
 _Bool ts_media_child_main(int argc, char **argv, int *out_status);
 
 // Starts decoding the regular file fd (borrowed until close; its offset is not used). *out_info is filled once the
