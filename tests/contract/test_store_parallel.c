@@ -310,8 +310,7 @@ static void changes_of_another_process_wake(void **state)
 			ok(ts_store_wait_change(f->store, &seen, 60000, NULL, &f->error));
 		assert_true(read_all(process.from, id, sizeof id));
 	}
-	close(process.to); // its orders end
-	process.to = open("/dev/null", O_RDONLY);
+	process_close_orders(&process);
 	assert_int_equal(process_end(&process), 0);
 }
 

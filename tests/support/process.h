@@ -6,7 +6,6 @@
 #include "store_fixture.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -72,6 +71,13 @@ static inline void process_go(struct process *process)
 	assert_true(write_all(process->to, "g", 1));
 }
 
+// No more orders: the child's next wait for one ends.
+static inline void process_close_orders(struct process *process)
+{
+	close(process->to);
+	process->to = -1;
+}
+
 static inline bool process_await_go(int orders)
 {
 	char c;
@@ -86,7 +92,8 @@ static inline int process_end(struct process *process)
 
 	while (waitpid(process->pid, &status, 0) < 0)
 		assert_int_equal(errno, EINTR);
-	close(process->to);
+	if (process->to >= 0)
+		close(process->to);
 	close(process->from);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
