@@ -35,9 +35,12 @@ void *ts_alloc(size_t size)
 
 void *ts_calloc(size_t count, size_t size)
 {
-	if (denied())
+	size_t bytes;
+
+	// calloc checks too, but under a sanitizer it aborts instead of returning.
+	if (__builtin_mul_overflow(count, size, &bytes) || denied())
 		return NULL;
-	return count && size ? calloc(count, size) : calloc(1, 1);
+	return calloc(bytes ? bytes : 1, 1);
 }
 
 void *ts_realloc(void *p, size_t count, size_t size)

@@ -30,16 +30,12 @@ void ts_json_use_mem(void)
 	json_set_alloc_funcs(json_alloc, ts_free);
 }
 
-json_t *ts_json_text(const char *text)
+// A string value of text with each malformed byte replaced.
+static json_t *repaired_text(const char *text, size_t length)
 {
 	TS_AUTOBUF struct ts_buf repaired;
 	uint32_t code;
 
-	if (!text)
-		return json_null();
-	size_t length = strlen(text);
-	if (ts_utf8_is_valid(text, length))
-		return json_stringn_nocheck(text, length);
 	ts_buf_init(&repaired, TEXT_CEILING);
 	for (size_t i = 0; i < length;) {
 		size_t size = ts_utf8_decode(text + i, length - i, &code);
@@ -49,6 +45,16 @@ json_t *ts_json_text(const char *text)
 	if (ts_buf_status(&repaired, NULL) != TS_OK)
 		return NULL;
 	return json_stringn_nocheck(repaired.data, repaired.length);
+}
+
+json_t *ts_json_text(const char *text)
+{
+	if (!text)
+		return json_null();
+	size_t length = strlen(text);
+	if (ts_utf8_is_valid(text, length))
+		return json_stringn_nocheck(text, length);
+	return repaired_text(text, length);
 }
 
 json_t *ts_json_number(double value)
@@ -147,7 +153,7 @@ static int append(const char *bytes, size_t length, void *ctx)
 
 enum ts_err ts_json_write(const json_t *json, struct ts_buf *buf, struct ts_error *error)
 {
-	size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(digits_needed(json, 15));
+	size_t flags = JSON_COMPACT | JSON_REAL_PRECISION((size_t)digits_needed(json, 15));
 
 	int failed = json_dump_callback(json, append, buf, flags);
 	TS_TRY(ts_buf_status(buf, error));
