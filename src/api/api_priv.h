@@ -1,0 +1,93 @@
+// What the files of this room share: the server and a request being answered.
+#ifndef TS_API_API_PRIV_H
+#define TS_API_API_PRIV_H
+
+#include "api/api.h"
+#include "api/auth.h"
+#include "api/conns.h"
+#include "api/form.h"
+#include "api/metrics.h"
+#include "api/problem.h"
+#include "api/query.h"
+#include "api/relay.h"
+#include "api/reply.h"
+#include "api/router.h"
+#include "api/wait.h"
+#include "api/wire.h"
+#include "base/buf.h"
+#include "base/rng.h"
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define TS_REQUEST_ID_MAX 128
+
+struct ts_api {
+	struct ts_api_options options;
+	struct ts_wire_rules rules;
+	struct MHD_Daemon *daemon;
+	uint16_t port;
+	struct ts_auth *auth;
+	struct ts_metrics *metrics;
+	struct ts_conns *conns;
+	struct ts_waiters *waiters;
+	struct ts_relay *relay;
+	struct ts_rng rng;
+	atomic_bool draining;
+	bool stopped;
+
+	pthread_t ticker;
+	bool ticking;
+	pthread_mutex_t tick_mutex;
+	pthread_cond_t tick_cond;
+	bool tick_stop; // under tick_mutex
+
+	pthread_mutex_t queue_mutex;
+	struct ts_queue *queue; // for readiness and metrics, under queue_mutex; NULL: to be opened
+};
+
+struct ts_request {
+	struct ts_api *api;
+	struct MHD_Connection *connection;
+	struct ts_conn *conn;
+	struct ts_log log; // with request_id
+	int64_t started_ms, waited_ms;
+
+	enum ts_method method;
+	char *path; // as sent
+	struct ts_match match;
+	char request_id[TS_REQUEST_ID_MAX + 1];
+	char traceparent[56]; // "": none
+	char caller[TS_AUTH_CALLER_SIZE];
+	char job_id[TS_UUID_SIZE]; // for the log; "": none
+
+	bool expects_continue;
+	bool has_body;
+	bool failed; // problem holds the answer; the rest of the body is thrown away
+	bool told;   // the answer went out before the body's end; the connection only waits for its close
+	struct ts_problem problem;
+	uint64_t received, discarded;
+	struct ts_buf body;   // of JSON
+	struct ts_form *form; // NULL: not a form
+
+	struct ts_waiter waiter;
+	unsigned status; // answered; 0: not yet
+};
+
+// The value of a header, NULL when absent.
+const char *ts_request_header(const struct ts_request *request, const char *name);
+// The decoded query, limited to `known` (see query.h).
+enum ts_err ts_request_query(const struct ts_request *request, const char *const *known, struct ts_query *out,
+                             struct ts_problem *problem) TS_MUST_USE;
+// Milliseconds since the epoch, by the server's clock.
+int64_t ts_request_now(const struct ts_request *request);
+
+// Starts and stops the HTTP daemon (server.c).
+enum ts_err ts_server_start(struct ts_api *api, struct ts_error *error) TS_MUST_USE;
+
+// Runs `use` with a queue handle, opened when needed; at most one thread at a time.
+enum ts_err ts_api_with_queue(struct ts_api *api, enum ts_err (*use)(void *, struct ts_queue *, struct ts_error *),
+                              void *ctx, struct ts_error *error) TS_MUST_USE;
+
+#endif
