@@ -24,8 +24,8 @@ enum ts_err ts_store_submit(struct ts_store *store, const struct ts_submit *subm
 {
 	const struct ts_job *job = submit->job;
 
-	if (!job->video_id || !job->user_id)
-		return ts_fail_field(error, TS_ERR_INVALID, job->video_id ? "user_id" : "video_id", "is required");
+	if (!job->video_id)
+		return ts_fail_field(error, TS_ERR_INVALID, "video_id", "is required");
 	if (job->max_attempts < 1)
 		return ts_fail_field(error, TS_ERR_INVALID, "max_attempts", "must be at least 1");
 	assert((unsigned)job->priority < TS_PRIORITY_COUNT);

@@ -4,7 +4,7 @@
 CREATE TABLE jobs (
 	id TEXT NOT NULL PRIMARY KEY,
 	video_id TEXT NOT NULL,
-	user_id TEXT NOT NULL,
+	user_id TEXT,
 	callback_url TEXT,
 	media_url TEXT,
 	upload_id TEXT,
