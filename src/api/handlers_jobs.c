@@ -150,7 +150,7 @@ static enum ts_err store_job(struct ts_request *request, struct ts_job *job, con
 	const struct ts_submit submit = {.job = job,
 	                                 .max_queued = options->max_queued,
 	                                 .idempotency_key = key,
-	                                 .request_digest = digest,
+	                                 .request_digest = key ? digest : NULL,
 	                                 .idempotency_ttl_ms = options->idempotency_ttl_ms};
 	err = ts_store_submit(options->store, &submit, out_job, out_replayed, &error);
 	if (file && (err != TS_OK || *out_replayed))

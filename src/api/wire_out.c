@@ -2,7 +2,7 @@
 #include "api/wire.h"
 
 #include "base/clock.h"
-#include "base/mem.h"
+#include "core/json.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ static bool put(json_t *object, const char *key, json_t *value)
 
 static bool put_text(json_t *object, const char *key, const char *text)
 {
-	return put(object, key, text ? json_string(text) : json_null());
+	return put(object, key, ts_json_text(text));
 }
 
 static bool put_time(json_t *object, const char *key, int64_t wall_ms)
@@ -87,7 +87,7 @@ static json_t *attempt_json(const struct ts_delivery_attempt *attempt)
 	    put_time(object, "started_at", attempt->started_at) &&
 	    put(object, "duration_ms", json_integer(attempt->duration_ms)) &&
 	    put(object, "status", attempt->status ? json_integer(attempt->status) : json_null()) &&
-	    put_text(object, "error", attempt->error) && put_text(object, "response", attempt->response))
+	    put(object, "error", ts_json_text(attempt->error)) && put(object, "response", ts_json_text(attempt->response)))
 		return object;
 	json_decref(object);
 	return NULL;
