@@ -15,6 +15,7 @@ lanes=(
   "shellcheck   every shell script"
   "asan         address and undefined-behaviour sanitizers, the same tests"
   "system       the real programs over HTTP"
+  "demo         scripts/demo.sh, from build to callback"
   "clang        clang, warnings are errors, all tests"
   "tsan         thread sanitizer, the same tests"
   "tidy         clang-tidy"
@@ -100,9 +101,9 @@ run_meson() {
   report "$passed" "$failed"
 }
 
-# run_node FOLDER: the system tests against the programs of that build folder.
+# run_node FOLDER SLOW: the system tests against the programs of that build folder, with SLOW times the patience.
 run_node() {
-  local folder=$TS_ROOT/$1 tap=$logs/$lane.tap counts options=(--test) status=0
+  local folder=$TS_ROOT/$1 slow=$2 tap=$logs/$lane.tap counts options=(--test) status=0
   (
     flock 9
     cd "$TS_ROOT/tests/system"
@@ -116,7 +117,7 @@ run_node() {
   if node --help | grep -q -- --test-reporter; then
     options+=(--test-reporter=tap)
   fi
-  TRANSCRIPTION_BIN=$folder/src/bin node "${options[@]}" "$TS_ROOT"/tests/system/*.test.mjs >"$tap" || status=$?
+  TRANSCRIPTION_BIN=$folder/src/bin TRANSCRIPTION_SLOW=$slow node "${options[@]}" "$TS_ROOT"/tests/system/*.test.mjs >"$tap" || status=$?
   cat "$tap"
   counts=$("$TS_ROOT/scripts/count-results.py" tap "$tap")
   printf '%s\n' "$counts"
@@ -151,8 +152,10 @@ lane_valgrind() {
     run_meson build-gcc valgrind -t 20 --suite unit --suite contract \
       --wrap "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no"
 }
-lane_system() { build_gcc && run_node build-gcc; }
-lane_system-asan() { build_asan && run_node build-asan; }
+lane_system() { build_gcc && run_node build-gcc 1; }
+lane_system-asan() { build_asan && run_node build-asan 3; }
+
+lane_demo() { check env NO_COLOR=1 scripts/demo.sh; }
 
 lane_format() {
   local files
