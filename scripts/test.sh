@@ -12,6 +12,7 @@ lanes=(
   "format       clang-format leaves the tree as it is"
   "includes     include arrows point only downwards"
   "tree         links of the documentation, no fixed waits in tests, no unfinished marks"
+  "cleanup      no function leaves an owned variable before it has made it"
   "shellcheck   every shell script"
   "asan         address and undefined-behaviour sanitizers, the same tests"
   "system       the real programs over HTTP"
@@ -81,19 +82,23 @@ build() {
 build_gcc() { build build-gcc gcc -Dwerror=true; }
 build_clang() { build build-clang clang -Dwerror=true; }
 # Sanitizers change what the optimiser sees, and with it which warnings it invents: those are the plain lanes' matter.
-build_asan() { build build-asan gcc -Db_sanitize=address,undefined -Doptimization=1; }
+# An uninitialised variable holds a pattern there, not the zero that hides the mistake.
+instrumented=(-Doptimization=1 -Dc_args=-ftrivial-auto-var-init=pattern)
+build_asan() { build build-asan gcc -Db_sanitize=address,undefined "${instrumented[@]}"; }
 
 # run_meson FOLDER LOGBASE [meson test options]: runs tests and hands their counts in.
 run_meson() {
   local folder=$TS_ROOT/$1 base=$2 status=0 counts
   shift 2
-  rm -f "$folder/meson-logs/$base.junit.xml"
+  rm -f "$folder/meson-logs/$base"*.junit.xml
   meson test -C "$folder" --no-rebuild --print-errorlogs --logbase "$base" "$@" || status=$?
-  if [ ! -s "$folder/meson-logs/$base.junit.xml" ]; then
+  # A wrapper's name becomes part of the file's.
+  local results=("$folder/meson-logs/$base"*.junit.xml)
+  if [ ! -s "${results[0]}" ]; then
     report 0 1
     return
   fi
-  counts=$("$TS_ROOT/scripts/count-results.py" junit "$folder/meson-logs/$base.junit.xml")
+  counts=$("$TS_ROOT/scripts/count-results.py" junit "${results[0]}")
   printf '%s\n' "$counts"
   read -r passed failed <<<"$(head -n 1 <<<"$counts")"
   # Whatever the counting overlooked, meson's own verdict holds.
@@ -138,19 +143,25 @@ c_files() { git ls-files --cached --others --exclude-standard -- "$@"; }
 
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1:allocator_may_return_null=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions="'$TS_ROOT/scripts/tsan.supp'"
+export TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:second_deadlock_stack=1:suppressions="'$TS_ROOT/scripts/tsan.supp'"
 export LSAN_OPTIONS=suppressions="'$TS_ROOT/scripts/lsan.supp'":print_suppressions=0
 
 lane_gcc() { build_gcc && run_meson build-gcc testlog; }
 lane_clang() { build_clang && run_meson build-clang testlog; }
 lane_asan() { build_asan && run_meson build-asan testlog -t 5; }
 lane_tsan() {
-  build build-tsan clang -Db_sanitize=thread -Db_lundef=false -Doptimization=1 && run_meson build-tsan testlog -t 10
+  build build-tsan clang -Db_sanitize=thread -Db_lundef=false "${instrumented[@]}" && run_meson build-tsan testlog -t 10
 }
+# Memcheck cannot follow into the jailed decoder (its system call filter), and the recogniser is too slow under it.
+valgrind_leaves_out='^(test_media|test_jail|test_pipeline|test_worker|test_pocketsphinx)'
 lane_valgrind() {
-  build_gcc &&
-    run_meson build-gcc valgrind -t 20 --suite unit --suite contract \
-      --wrap "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --trace-children=no"
+  local tests
+  build_gcc || return 1
+  mapfile -t tests < <(meson test -C build-gcc --list --suite unit --suite contract 2>/dev/null |
+    sed -n 's/^.* \/ //p' | grep -vE "$valgrind_leaves_out")
+  run_meson build-gcc valgrind -t 20 \
+    --wrap "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite" \
+    "${tests[@]}"
 }
 lane_system() { build_gcc && run_node build-gcc 1; }
 lane_system-asan() { build_asan && run_node build-asan 3; }
@@ -171,6 +182,11 @@ lane_includes() {
 lane_tree() {
   scripts/check-tree.py --self-test || return 1
   check scripts/check-tree.py
+}
+
+lane_cleanup() {
+  scripts/check-cleanup.py --self-test || return 1
+  check scripts/check-cleanup.py
 }
 
 lane_shellcheck() {

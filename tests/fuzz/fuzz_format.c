@@ -31,9 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	TS_AUTOTRANSCRIPT struct ts_transcript transcript;
 	const char *text = (const char *)data;
 
+	ts_transcript_init(&transcript);
 	if (size > 100000)
 		return 0;
-	ts_transcript_init(&transcript);
 	while (size) {
 		size_t length = strnlen(text, size);
 		TS_AUTOFREE char *piece = ts_strndup(text, length);

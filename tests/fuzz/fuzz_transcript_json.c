@@ -25,10 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	TS_AUTOFREE char *json = NULL;
 	struct ts_error error = {0};
 
-	if (size > 100000)
-		return 0;
 	ts_transcript_init(&transcript);
 	ts_transcript_init(&back);
+	if (size > 100000)
+		return 0;
 	enum ts_err err = ts_transcript_from_json((const char *)data, size, &transcript, &error);
 	if (err != TS_OK) {
 		expect(err == error.code && error.message[0], "a refusal says why");
