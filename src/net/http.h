@@ -64,8 +64,8 @@ struct ts_http_request {
 	void *ctx;
 };
 
-// TS_OK for any complete HTTP response, whatever its status, and for a non-2xx one whose body broke off or grew
-// over error_body. Otherwise TS_ERR_NET_UNREACHABLE (no connection, reset, TLS, not HTTP), TS_ERR_TIMEOUT,
+// TS_OK for any complete HTTP response, whatever its status, and for a non-2xx one whose body broke off, took too
+// long or grew over error_body. Otherwise TS_ERR_NET_UNREACHABLE (no connection, reset, TLS, not HTTP), TS_ERR_TIMEOUT,
 // TS_ERR_NET_FORBIDDEN, TS_ERR_MEDIA_TOO_LARGE (ceiling: before the first byte when Content-Length tells),
 // TS_ERR_NET_INCOMPLETE (ended early), TS_ERR_LIMIT (endless headers), TS_ERR_INVALID (URL or headers of the
 // request), TS_ERR_ABORTED, or what `write` or `begin` returned.

@@ -30,6 +30,25 @@ bool ts_http_status_redirects(long status)
 	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+enum ts_err ts_http_redirect_target(const struct ts_url *from, const char *location, struct ts_url *out,
+                                    struct ts_error *error)
+{
+	static const char *const schemes[] = {"http", "https", NULL};
+	TS_AUTOURL struct ts_url target = {0};
+
+	enum ts_err err = ts_url_join(from, location, schemes, &target, error);
+	if (err != TS_OK) {
+		if (err != TS_ERR_NOMEM && error)
+			error->code = TS_ERR_NET_FORBIDDEN;
+		return err == TS_ERR_NOMEM ? err : TS_ERR_NET_FORBIDDEN;
+	}
+	if (strcmp(from->scheme, "https") == 0 && strcmp(target.scheme, "http") == 0)
+		return ts_fail(error, TS_ERR_NET_FORBIDDEN, "gives up the encryption of https");
+	*out = target;
+	target = (struct ts_url){0};
+	return TS_OK;
+}
+
 static void copy_value(char *out, size_t size, const char *value)
 {
 	size_t length = strlen(value);

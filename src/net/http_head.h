@@ -3,6 +3,7 @@
 #define TS_NET_HTTP_HEAD_H
 
 #include "net/http.h"
+#include "net/url.h"
 
 #define TS_HTTP_HEAD_MAX (256 * 1024) // bytes of all header lines of one response
 #define TS_HTTP_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -27,5 +28,10 @@ enum ts_err ts_http_head_line(struct ts_http_head *head, const char *line, size_
 
 // Whether the status is a redirect that carries its target in Location.
 bool ts_http_status_redirects(long status);
+
+// Where a Location header of `from` leads. TS_ERR_NET_FORBIDDEN: not to http or https, or from https to http;
+// the message continues "... redirects to a URL that".
+enum ts_err ts_http_redirect_target(const struct ts_url *from, const char *location, struct ts_url *out,
+                                    struct ts_error *error) TS_MUST_USE;
 
 #endif

@@ -1,195 +1,38 @@
-// The allow list and the guarded look-up. Names are looked up in a thread of their own, so that a slow name
-// server holds up neither an abort nor a deadline.
+// The guarded look-up. Names are looked up in a thread of their own, so that a slow name server holds up neither
+// an abort nor a deadline.
 #include "net/netguard.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/num.h"
+#include "net/allow.h"
 #include "net/host.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#define PATTERNS_MAX 256
-#define PATTERN_SIZE 300
 #define POLL_MS 100
 
-enum pattern_kind { PATTERN_ANY, PATTERN_NAME, PATTERN_BELOW, PATTERN_NETWORK };
-
-struct pattern {
-	enum pattern_kind kind;
-	uint16_t port;           // 0: any
-	char name[TS_HOST_SIZE]; // PATTERN_NAME, PATTERN_BELOW (without "*."); no trailing dot
-	int family;              // PATTERN_NETWORK
-	unsigned bits;
-	uint8_t network[16];
-};
-
 struct ts_netguard {
+	struct ts_allow_list *allowed;
 	ts_netguard_lookup lookup;
 	void *lookup_ctx;
-	size_t count;
-	struct pattern pattern[];
 };
-
-static void trim_dot(char *name)
-{
-	size_t length = strlen(name);
-
-	if (length > 0 && name[length - 1] == '.')
-		name[length - 1] = '\0';
-}
-
-// --- Patterns ---
-
-static enum ts_err fail_pattern(const char *text, const char *why, struct ts_error *error)
-{
-	return ts_fail(error, TS_ERR_INVALID,
-	               "\"%.100s\" %s; an allowed host is a name, name:port, *.domain, an address, a network such as "
-	               "10.0.0.0/8, or *",
-	               text, why);
-}
-
-static bool prefix_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
-{
-	unsigned whole = bits / 8;
-	unsigned rest = bits % 8;
-
-	if (memcmp(a, b, whole) != 0)
-		return false;
-	return rest == 0 || (a[whole] >> (8 - rest)) == (b[whole] >> (8 - rest));
-}
-
-static bool host_bits_clear(const uint8_t *network, unsigned bits, unsigned width)
-{
-	for (unsigned i = bits; i < width; i++)
-		if (network[i / 8] & (0x80u >> (i % 8)))
-			return false;
-	return true;
-}
-
-static enum ts_err parse_network(const char *text, const char *slash, struct pattern *out, struct ts_error *error)
-{
-	char address[INET6_ADDRSTRLEN];
-	int64_t bits;
-	size_t length = (size_t)(slash - text);
-
-	if (length >= sizeof address)
-		return fail_pattern(text, "has a malformed network", error);
-	memcpy(address, text, length);
-	address[length] = '\0';
-	out->kind = PATTERN_NETWORK;
-	out->family = strchr(address, ':') ? AF_INET6 : AF_INET;
-	unsigned width = out->family == AF_INET6 ? 128 : 32;
-	if (inet_pton(out->family, address, out->network) != 1)
-		return fail_pattern(text, "has a malformed network", error);
-	if (ts_num_parse_i64(slash + 1, 0, width, &bits, NULL) != TS_OK)
-		return fail_pattern(text, "has a malformed prefix length", error);
-	out->bits = (unsigned)bits;
-	if (!host_bits_clear(out->network, out->bits, width))
-		return fail_pattern(text, "has bits set beyond its prefix length", error);
-	return TS_OK;
-}
-
-static void set_literal(const char *host, enum ts_host_kind kind, struct pattern *out)
-{
-	out->kind = PATTERN_NETWORK;
-	out->family = kind == TS_HOST_IPV6 ? AF_INET6 : AF_INET;
-	out->bits = kind == TS_HOST_IPV6 ? 128 : 32;
-	inet_pton(out->family, host, out->network); // cannot fail: ts_host_parse wrote it
-}
-
-static enum ts_err parse_pattern(const char *text, struct pattern *out, struct ts_error *error)
-{
-	char bracketed[PATTERN_SIZE + 2];
-	enum ts_host_kind kind;
-	struct in6_addr bare;
-	struct ts_error why;
-	int64_t port = 0;
-
-	*out = (struct pattern){0};
-	if (strcmp(text, "*") == 0) {
-		out->kind = PATTERN_ANY;
-		return TS_OK;
-	}
-	const char *slash = strchr(text, '/');
-	if (slash)
-		return parse_network(text, slash, out, error);
-	const char *host = text;
-	if (inet_pton(AF_INET6, text, &bare) == 1) {
-		snprintf(bracketed, sizeof bracketed, "[%s]", text);
-		host = bracketed;
-	}
-	bool below = strncmp(host, "*.", 2) == 0;
-	if (below)
-		host += 2;
-	const char *after = host[0] == '[' ? strchr(host, ']') : NULL;
-	const char *colon = strchr(after ? after : host, ':');
-	size_t length = colon ? (size_t)(colon - host) : strlen(host);
-	if (colon && ts_num_parse_i64(colon + 1, 1, 65535, &port, NULL) != TS_OK)
-		return fail_pattern(text, "has a port that is not from 1 to 65535", error);
-	if (ts_host_parse(host, length, out->name, &kind, &why) != TS_OK)
-		return fail_pattern(text, why.message, error);
-	if (below && kind != TS_HOST_NAME)
-		return fail_pattern(text, "has a \"*.\" before an address", error);
-	out->port = (uint16_t)port;
-	if (kind == TS_HOST_NAME) {
-		out->kind = below ? PATTERN_BELOW : PATTERN_NAME;
-		trim_dot(out->name);
-	} else {
-		set_literal(out->name, kind, out);
-	}
-	return TS_OK;
-}
-
-static enum ts_err parse_list(const char *allowed, struct ts_netguard *guard, struct ts_error *error)
-{
-	char text[PATTERN_SIZE];
-
-	for (const char *item = allowed; item;) {
-		const char *comma = strchr(item, ',');
-		const char *end = comma ? comma : item + strlen(item);
-		while (item < end && (*item == ' ' || *item == '\t'))
-			item++;
-		while (end > item && (end[-1] == ' ' || end[-1] == '\t'))
-			end--;
-		size_t length = (size_t)(end - item);
-		if (length == 0)
-			return ts_fail(error, TS_ERR_INVALID, "item %zu of the list is empty", guard->count + 1);
-		if (length >= sizeof text)
-			return ts_fail(error, TS_ERR_INVALID, "item %zu of the list is too long", guard->count + 1);
-		memcpy(text, item, length);
-		text[length] = '\0';
-		TS_TRY(parse_pattern(text, &guard->pattern[guard->count], error));
-		guard->count++;
-		item = comma ? comma + 1 : NULL;
-	}
-	return TS_OK;
-}
 
 static enum ts_err system_lookup(void *ctx, const char *host, uint16_t port, struct ts_addresses *out,
                                  struct ts_error *error);
 
 enum ts_err ts_netguard_create(const char *allowed, struct ts_netguard **out, struct ts_error *error)
 {
-	size_t count = 0;
+	struct ts_netguard *guard = ts_calloc(1, sizeof *guard);
 
-	if (!allowed || allowed[strspn(allowed, " \t")] == '\0')
-		allowed = NULL;
-	for (const char *c = allowed; c; c = strchr(c, ',') ? strchr(c, ',') + 1 : NULL)
-		count++;
-	if (count > PATTERNS_MAX)
-		return ts_fail(error, TS_ERR_INVALID, "has %zu items; at most %d are allowed", count, PATTERNS_MAX);
-	struct ts_netguard *guard = ts_calloc(1, sizeof *guard + count * sizeof guard->pattern[0]);
 	if (!guard)
 		return ts_fail_nomem(error);
 	guard->lookup = system_lookup;
-	enum ts_err err = parse_list(allowed, guard, error);
+	enum ts_err err = ts_allow_list_create(allowed, &guard->allowed, error);
 	if (err != TS_OK) {
 		ts_netguard_destroy(guard);
 		return err;
@@ -200,6 +43,9 @@ enum ts_err ts_netguard_create(const char *allowed, struct ts_netguard **out, st
 
 void ts_netguard_destroy(struct ts_netguard *guard)
 {
+	if (!guard)
+		return;
+	ts_allow_list_destroy(guard->allowed);
 	ts_free(guard);
 }
 
@@ -211,50 +57,6 @@ void ts_netguard_set_lookup(struct ts_netguard *guard, ts_netguard_lookup lookup
 
 // --- Judgement ---
 
-static bool name_matches(const struct pattern *pattern, const char *name)
-{
-	size_t length = strlen(name);
-	size_t suffix = strlen(pattern->name);
-
-	if (pattern->kind == PATTERN_NAME)
-		return strcmp(pattern->name, name) == 0;
-	return length > suffix + 1 && name[length - suffix - 1] == '.' &&
-	       strcmp(name + length - suffix, pattern->name) == 0;
-}
-
-static bool network_matches(const struct pattern *pattern, const struct sockaddr_storage *address)
-{
-	static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-	struct sockaddr_in in4;
-	struct sockaddr_in6 in6;
-
-	if (address->ss_family == AF_INET) {
-		memcpy(&in4, address, sizeof in4);
-		return pattern->family == AF_INET &&
-		       prefix_equal((const uint8_t *)&in4.sin_addr, pattern->network, pattern->bits);
-	}
-	memcpy(&in6, address, sizeof in6);
-	if (pattern->family == AF_INET)
-		return memcmp(in6.sin6_addr.s6_addr, mapped, sizeof mapped) == 0 &&
-		       prefix_equal(in6.sin6_addr.s6_addr + 12, pattern->network, pattern->bits);
-	return prefix_equal(in6.sin6_addr.s6_addr, pattern->network, pattern->bits);
-}
-
-static bool is_permitted(const struct ts_netguard *guard, const char *name, uint16_t port,
-                         const struct sockaddr_storage *address)
-{
-	for (size_t i = 0; i < guard->count; i++) {
-		const struct pattern *pattern = &guard->pattern[i];
-		if (pattern->port && pattern->port != port)
-			continue;
-		if (pattern->kind == PATTERN_ANY)
-			return true;
-		if (pattern->kind == PATTERN_NETWORK ? network_matches(pattern, address) : name_matches(pattern, name))
-			return true;
-	}
-	return ts_netguard_address_is_public((const struct sockaddr *)address);
-}
-
 static enum ts_err judge(const struct ts_netguard *guard, const char *host, uint16_t port,
                          const struct ts_addresses *addresses, struct ts_error *error)
 {
@@ -263,9 +65,12 @@ static enum ts_err judge(const struct ts_netguard *guard, const char *host, uint
 	if (!guard)
 		return TS_OK;
 	snprintf(name, sizeof name, "%s", host);
-	trim_dot(name);
+	size_t length = strlen(name);
+	if (length > 0 && name[length - 1] == '.')
+		name[length - 1] = '\0';
 	for (size_t i = 0; i < addresses->count; i++)
-		if (!is_permitted(guard, name, port, &addresses->address[i]))
+		if (!ts_netguard_address_is_public((const struct sockaddr *)&addresses->address[i]) &&
+		    !ts_allow_list_permits(guard->allowed, name, port, &addresses->address[i]))
 			return ts_fail(error, TS_ERR_NET_FORBIDDEN,
 			               "host \"%s\" leads to a private or reserved address, which requests may reach only when "
 			               "the operator allows the host",

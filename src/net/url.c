@@ -148,13 +148,19 @@ static enum ts_err read_path(CURLU *u, struct ts_url *url, struct ts_error *erro
 		return ts_fail_nomem(error);
 	url->path = ts_strdup(path[0] ? path : "/");
 	url->query = ts_strdup(query);
-	return url->path && (url->query || !query) ? TS_OK : ts_fail_nomem(error);
+	if (!url->path || (query && !url->query))
+		return ts_fail_nomem(error);
+	// libcurl refuses a drive letter, but sees it only where no dot segments stand before it.
+	if (url->host[0] == '\0' && ((url->path[1] | 0x20) >= 'a' && (url->path[1] | 0x20) <= 'z') &&
+	    (url->path[2] == ':' || url->path[2] == '|'))
+		return ts_fail(error, TS_ERR_INVALID, "must not start with a drive letter");
+	return TS_OK;
 }
 
 static enum ts_err parse_into(const char *text, const char *const *schemes, struct ts_url *url, struct ts_error *error)
 {
 	TS_CLEANUP(free_curlu) CURLU *u = NULL;
-	size_t scheme_length;
+	size_t scheme_length = 0;
 
 	TS_TRY(check_characters(text, error));
 	TS_TRY(check_scheme(text, schemes, &scheme_length, error));

@@ -13,8 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include "fault.h"
 
 #define SECRET "s3cr3t"
 
@@ -338,6 +342,34 @@ static void does_not_read_endless_errors(void **state TS_UNUSED)
 	}
 }
 
+static char stalled_refusal[] = "HTTP/1.1 404 No\r\nContent-Length: 100\r\n\r\nabc";
+
+static void stall(void *ctx, struct http_exchange *exchange)
+{
+	http_send(exchange, ctx, strlen(ctx));
+	http_wait_closed(exchange);
+}
+
+static void keeps_a_status_whose_body_stalls(void **state TS_UNUSED)
+{
+	for (int i = 0; i < 2; i++) {
+		struct sink sink = {0};
+		struct ts_http_response response;
+		struct ts_http_request request = get_into(&sink);
+		if (i)
+			request.deadline_ms = 200;
+		else
+			request.stall_timeout_ms = 50;
+		enum ts_err err = perform(stall, stalled_refusal, request, "/", &response, NULL);
+		// A busy machine may need the whole deadline before the status is in.
+		assert_true(err == TS_OK || (i && err == TS_ERR_TIMEOUT));
+		if (err == TS_OK) {
+			assert_int_equal(response.status, 404);
+			assert_string_equal(response.error_body, "abc");
+		}
+	}
+}
+
 // --- Lies ---
 
 static void cut_short(void *ctx TS_UNUSED, struct http_exchange *exchange)
@@ -470,12 +502,6 @@ static void stops_floods_of_headers(void **state TS_UNUSED)
 
 // --- Time ---
 
-static void stall(void *ctx, struct http_exchange *exchange)
-{
-	http_send(exchange, ctx, strlen(ctx));
-	http_wait_closed(exchange);
-}
-
 static char stall_silent[] = "";
 static char stall_in_head[] = "HTTP/1.1 200 OK\r\nX: ";
 static char stall_in_body[] = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc";
@@ -581,6 +607,36 @@ static void names_the_host_it_cannot_reach(void **state TS_UNUSED)
 	assert_null(strstr(error.message, SECRET));
 }
 
+// A listener whose queue is full drops what else comes: a connection to it hangs.
+static void gives_up_connecting(void **state TS_UNUSED)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof address;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int queue[8];
+	struct sink sink = {0};
+	struct ts_http_response response;
+	struct ts_error error = {0};
+	struct ts_http_request request = get_into(&sink);
+	char url[64];
+
+	assert_int_equal(bind(listener, (const struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+	for (size_t i = 0; i < 8; i++) {
+		queue[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		connect(queue[i], (const struct sockaddr *)&address, sizeof address);
+	}
+	snprintf(url, sizeof url, "http://127.0.0.1:%u/", (unsigned)ntohs(address.sin_port));
+	request.url = url;
+	request.connect_timeout_ms = 100;
+	assert_int_equal(ts_http_perform(&request, &response, &error), TS_ERR_TIMEOUT);
+	assert_non_null(strstr(error.message, "connection"));
+	for (size_t i = 0; i < 8; i++)
+		close(queue[i]);
+	close(listener);
+}
+
 // --- Guard and redirects ---
 
 static struct ts_netguard *guard_of(const char *allowed)
@@ -649,6 +705,38 @@ static void connects_to_the_checked_address_only(void **state TS_UNUSED)
 	// The next transfer asks anew, and the answer is judged anew.
 	assert_int_equal(ts_http_perform(&request, &response, NULL), TS_ERR_NET_FORBIDDEN);
 	assert_int_equal(http_server_requests(server), 1);
+	ts_netguard_destroy(guard);
+	http_server_stop(server);
+}
+
+static enum ts_err look_up_both(void *ctx TS_UNUSED, const char *host TS_UNUSED, uint16_t port,
+                                struct ts_addresses *out, struct ts_error *error TS_UNUSED)
+{
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in in4 = {
+	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+	memcpy(&out->address[out->count++], &in6, sizeof in6);
+	memcpy(&out->address[out->count++], &in4, sizeof in4);
+	return TS_OK;
+}
+
+// The server listens on IPv4 only.
+static void tries_every_checked_address(void **state TS_UNUSED)
+{
+	struct http_server *server = http_server_start(greet, NULL);
+	struct ts_netguard *guard = guard_of("both.example.");
+	struct sink sink = {0};
+	struct ts_http_response response;
+	struct ts_http_request request = get_into(&sink);
+	char url[128];
+
+	ts_netguard_set_lookup(guard, look_up_both, NULL);
+	snprintf(url, sizeof url, "http://both.example.:%u/", (unsigned)http_server_port(server));
+	request.url = url;
+	request.guard = guard;
+	assert_int_equal(ts_http_perform(&request, &response, NULL), TS_OK);
+	assert_string_equal(sink.bytes, "hello");
 	ts_netguard_destroy(guard);
 	http_server_stop(server);
 }
@@ -769,6 +857,33 @@ static void guards_every_hop(void **state TS_UNUSED)
 		assert_int_equal(http_server_requests(server), 1);
 		ts_netguard_destroy(guard);
 		http_server_stop(server);
+	}
+}
+
+static void keeps_encryption(void **state TS_UNUSED)
+{
+	static const struct {
+		const char *from;
+		const char *location;
+		enum ts_err err;
+	} rows[] = {
+	    {"https://h/a", "http://h/a", TS_ERR_NET_FORBIDDEN},
+	    {"https://h/a", "HTTP://other.example/a", TS_ERR_NET_FORBIDDEN},
+	    {"https://h/a", "https://other.example/a", TS_OK},
+	    {"https://h/a", "//other.example/a", TS_OK},
+	    {"http://h/a", "https://h/a", TS_OK},
+	    {"http://h/a", "http://h/b", TS_OK},
+	    {"http://h/a", "s3://bucket/b", TS_ERR_NET_FORBIDDEN},
+	};
+	static const char *const schemes[] = {"http", "https", NULL};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		TS_AUTOURL struct ts_url from = {0};
+		TS_AUTOURL struct ts_url target = {0};
+		struct ts_error error = {0};
+		assert_int_equal(ts_url_parse(rows[i].from, schemes, &from, NULL), TS_OK);
+		assert_int_equal(ts_http_redirect_target(&from, rows[i].location, &target, &error), rows[i].err);
+		assert_int_equal(error.code, rows[i].err);
 	}
 }
 
@@ -910,6 +1025,33 @@ static void drops_values_that_do_not_fit(void **state TS_UNUSED)
 	assert_string_equal(response.last_modified, "");
 }
 
+// --- Allocation ---
+
+static enum ts_err post_a_form(void *ctx, struct ts_error *error)
+{
+	struct sink sink = {0};
+	struct ts_http_response response;
+	struct ts_http_part part = {.name = "a", .data = "b", .length = 1};
+	struct ts_http_request request = get_into(&sink);
+
+	request.method = "POST";
+	request.url = ctx;
+	request.parts = &part;
+	request.part_count = 1;
+	return ts_http_perform(&request, &response, error);
+}
+
+static void survives_allocation_failures(void **state TS_UNUSED)
+{
+	size_t length = 0;
+	struct http_server *server = http_server_start(count_body, &length);
+	char url[512];
+
+	http_server_url(server, "/", url);
+	ts_fault_each(post_a_form, url, 5);
+	http_server_stop(server);
+}
+
 static int start(void **state TS_UNUSED)
 {
 	return ts_http_global_init(NULL) == TS_OK ? 0 : -1;
@@ -928,6 +1070,7 @@ int main(void)
 	    cmocka_unit_test(ignores_proxies_of_the_environment),
 	    cmocka_unit_test(keeps_the_beginning_of_errors),
 	    cmocka_unit_test(does_not_read_endless_errors),
+	    cmocka_unit_test(keeps_a_status_whose_body_stalls),
 	    cmocka_unit_test(notices_short_bodies),
 	    cmocka_unit_test(holds_the_size_ceiling),
 	    cmocka_unit_test(refuses_answers_that_are_no_http),
@@ -938,17 +1081,21 @@ int main(void)
 	    cmocka_unit_test(stops_waiting_for_an_answer_when_aborted),
 	    cmocka_unit_test(stops_when_a_callback_says_so),
 	    cmocka_unit_test(names_the_host_it_cannot_reach),
+	    cmocka_unit_test(gives_up_connecting),
 	    cmocka_unit_test(asks_the_guard),
 	    cmocka_unit_test(connects_to_the_checked_address_only),
+	    cmocka_unit_test(tries_every_checked_address),
 	    cmocka_unit_test(follows_redirects),
 	    cmocka_unit_test(keeps_credentials_at_their_origin),
 	    cmocka_unit_test(guards_every_hop),
+	    cmocka_unit_test(keeps_encryption),
 	    cmocka_unit_test(ends_redirect_loops),
 	    cmocka_unit_test(sends_bodies_to_nobody_else),
 	    cmocka_unit_test(takes_a_redirect_without_target_as_it_is),
 	    cmocka_unit_test(reads_retry_after),
 	    cmocka_unit_test(reads_content_range),
 	    cmocka_unit_test(drops_values_that_do_not_fit),
+	    cmocka_unit_test(survives_allocation_failures),
 	};
 
 	return cmocka_run_group_tests_name("http", tests, start, NULL);

@@ -165,8 +165,8 @@ static void refuses_by_length(void **state TS_UNUSED)
 
 static void file_and_s3_have_their_rules(void **state TS_UNUSED)
 {
-	static const char *const rows[] = {"file://host/a",       "file:a",      "file://",
-	                                   "file:///a?b",         "file:///a#b", "s3://bucket:80/key",
+	static const char *const rows[] = {"file://host/a",       "file:a",           "file://",     "file:///a?b",
+	                                   "file:///c:/x",        "file:////../c:/x", "file:///a#b", "s3://bucket:80/key",
 	                                   "s3://user@bucket/key"};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
