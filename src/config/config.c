@@ -73,10 +73,6 @@ enum ts_err ts_config_check(const struct ts_config *config, struct ts_error *err
 		return ts_fail_field(error, TS_ERR_INVALID, "JOB_RETRY_BASE_SECONDS",
 		                     "JOB_RETRY_BASE_SECONDS (%s): must not be over JOB_RETRY_MAX_SECONDS",
 		                     ts_config_source_name(config->source[TS_CONFIG_ID_job_retry_base_ms]));
-	if (config->metrics_port != 0 && config->metrics_port == config->port)
-		return ts_fail_field(error, TS_ERR_INVALID, "METRICS_PORT",
-		                     "METRICS_PORT (%s): must differ from PORT, which the API listens on",
-		                     ts_config_source_name(config->source[TS_CONFIG_ID_metrics_port]));
 	return TS_OK;
 }
 

@@ -428,9 +428,6 @@ static void services_demand_more(void **state)
 	assert_ok(ts_config_check(&config, &error), &error);
 	assert_ok(load("JOB_RETRY_BASE_SECONDS=301", NULL, &config, &error), &error);
 	assert_err(ts_config_check(&config, &error), TS_ERR_INVALID);
-	assert_ok(load("METRICS_PORT=8000", NULL, &config, &error), &error);
-	assert_err(ts_config_check(&config, &error), TS_ERR_INVALID);
-	assert_string_equal(error.field, "METRICS_PORT");
 }
 
 // Takes *text over.
