@@ -86,6 +86,8 @@ enum ts_err ts_auth_check(const struct ts_auth *auth, const char *header, char c
 		return refuse(problem, "the Authorization header must use the Bearer scheme");
 	const char *token = header + 6 + strspn(header + 6, " ");
 	size_t length = strlen(token);
+	while (length > 0 && token[length - 1] == ' ')
+		length--;
 	if (length == 0 || length > TOKEN_MAX || !digest_of(token, length, digest))
 		return refuse(problem, "the Authorization header holds no usable key");
 	for (size_t i = 0; i < auth->count; i++)

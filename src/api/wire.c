@@ -298,8 +298,17 @@ static void member_at(const char *body, size_t at, char *out, size_t size)
 			expects_key = depth == 1 && body[i] == '{';
 			break;
 		case '}':
-		case ']': depth -= depth > 0; break;
-		case ',': expects_key = depth == 1; break;
+		case ']':
+			depth -= depth > 0;
+			if (depth == 0)
+				out[0] = '\0';
+			break;
+		case ',':
+			if (depth != 1)
+				break;
+			expects_key = true;
+			out[0] = '\0';
+			break;
 		case '"': {
 			size_t start = i + 1;
 			for (i = start; i < at && body[i] != '"'; i++)
@@ -335,6 +344,8 @@ static enum ts_err decode_problem(const char *body, size_t length, const json_er
 	}
 	default: break;
 	}
+	// The position is behind the token that was not expected.
+	at -= at > 0;
 	member_at(body, at < length ? at : length, member, sizeof member);
 	// The decoder quotes raw input, so its text may hold broken UTF-8.
 	bool quotable = ts_utf8_is_valid(error->text, strlen(error->text));
