@@ -362,9 +362,11 @@ static void each_message_goes_to_one_receiver(void **state)
 
 static int publish_when_told(struct fixture *f, int orders, int answers)
 {
-	struct ts_queue *queue = open_queue(f);
+	struct ts_queue *queue;
 	int i = 0;
 
+	reopen_store(f);
+	queue = open_queue(f);
 	(void)answers;
 	while (process_await_go(orders))
 		publish(f, queue, i++, TS_PRIORITY_NORMAL);
@@ -378,7 +380,7 @@ static void another_process_wakes_a_receiver(void **state)
 	struct receiver receiver;
 
 	close_store_of(f);
-	struct process process = process_start(f, publish_when_told);
+	struct process process = process_fork(f, publish_when_told);
 	reopen_store(f);
 	for (int i = 0; i < 8; i++) {
 		start_receiver(f, &receiver, NULL);
@@ -394,9 +396,11 @@ static void another_process_wakes_a_receiver(void **state)
 
 static int receive_and_hang(struct fixture *f, int orders, int answers)
 {
-	struct ts_queue *queue = open_queue(f);
+	struct ts_queue *queue;
 	struct ts_message message;
 
+	reopen_store(f);
+	queue = open_queue(f);
 	expect(f, queue, 0, &message);
 	if (!write_all(answers, "r", 1))
 		return 1;
@@ -414,7 +418,7 @@ static void message_of_a_killed_receiver_comes_again(void **state)
 	publish(f, queue, 0, TS_PRIORITY_NORMAL);
 	ts_queue_close(queue);
 	close_store_of(f);
-	struct process process = process_start(f, receive_and_hang);
+	struct process process = process_fork(f, receive_and_hang);
 	assert_true(read_all(process.from, &c, 1));
 	kill(process.pid, SIGKILL);
 	assert_int_equal(process_end(&process), -SIGKILL);

@@ -286,6 +286,7 @@ static int submit_when_told(struct fixture *f, int orders, int answers)
 {
 	char id[TS_UUID_SIZE];
 
+	reopen_store(f);
 	while (process_await_go(orders)) {
 		submit_id(f, id);
 		if (!write_all(answers, id, sizeof id))
@@ -301,7 +302,7 @@ static void changes_of_another_process_wake(void **state)
 	char id[TS_UUID_SIZE];
 
 	close_store_of(f);
-	struct process process = process_start(f, submit_when_told);
+	struct process process = process_fork(f, submit_when_told);
 	reopen_store(f);
 	ok(ts_store_wait_change(f->store, &seen, 60000, NULL, &f->error));
 	for (int round = 1; round <= 20; round++) {
@@ -320,6 +321,7 @@ static void changes_of_another_process_wake(void **state)
 static int work_until_killed(struct fixture *f, int orders, int answers)
 {
 	(void)orders;
+	reopen_store(f);
 	for (;;) {
 		struct ts_lease lease;
 		char id[TS_UUID_SIZE + 1];
@@ -360,7 +362,7 @@ static void killed_process_leaves_whole_jobs(void **state)
 	for (int round = 0; round < 12; round++) {
 		char message[TS_UUID_SIZE + 1];
 		close_store_of(f);
-		struct process process = process_start(f, work_until_killed);
+		struct process process = process_fork(f, work_until_killed);
 		for (int i = 0; i < 1 + round * 2; i++) // the kill falls on another moment each time
 			assert_true(read_all(process.from, message, sizeof message));
 		kill(process.pid, SIGKILL);

@@ -6,6 +6,7 @@
 #include "store_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -15,7 +16,7 @@ struct process {
 	int from; // and of its answers
 };
 
-// What a child runs, with a store of its own; 0 is success.
+// What a child runs; 0 is success.
 typedef int process_main(struct fixture *f, int orders, int answers);
 
 static inline bool read_all(int fd, void *bytes, size_t length)
@@ -39,24 +40,20 @@ static inline bool write_all(int fd, const void *bytes, size_t length)
 	return write(fd, bytes, length) == (ssize_t)length; // pipes take small writes whole
 }
 
-// The fixture's store must be closed.
-static inline struct process process_start(struct fixture *f, process_main *run)
+// The fixture's store must be closed; the child opens its own if it wants one.
+static inline struct process process_fork(struct fixture *f, process_main *run)
 {
 	int orders[2], answers[2];
 
 	assert_null(f->store);
-	assert_int_equal(pipe(orders), 0);
-	assert_int_equal(pipe(answers), 0);
+	assert_int_equal(pipe2(orders, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(answers, O_CLOEXEC), 0);
 	fflush(NULL);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		close(orders[1]);
 		close(answers[0]);
-		if (f->backend->open(f, &f->store, &f->error) != TS_OK) {
-			fprintf(stderr, "child: %s\n", f->error.message);
-			_exit(99);
-		}
 		int status = run(f, orders[0], answers[1]);
 		ts_store_close(f->store);
 		_exit(status);
@@ -85,6 +82,12 @@ static inline bool process_await_go(int orders)
 	return read_all(orders, &c, 1);
 }
 
+// Of the parent after its close, or first thing in a child.
+static inline void reopen_store(struct fixture *f)
+{
+	ok(f->backend->open(f, &f->store, &f->error));
+}
+
 // The exit status, or -signal.
 static inline int process_end(struct process *process)
 {
@@ -96,11 +99,6 @@ static inline int process_end(struct process *process)
 		close(process->to);
 	close(process->from);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-}
-
-static inline void reopen_store(struct fixture *f)
-{
-	ok(f->backend->open(f, &f->store, &f->error));
 }
 
 static inline void close_store_of(struct fixture *f)
