@@ -73,7 +73,6 @@ enum ts_err ts_sqlite_delivery_claim(struct ts_store *store, int64_t lease_ms, s
 			*out_next_at = next_at;
 		return ts_fail(error, TS_ERR_NOT_FOUND, "no callback is due");
 	}
-	ts_delivery_finish(out);
 	*out = row.delivery;
 	row.delivery = (struct ts_delivery){0};
 	return TS_OK;

@@ -85,6 +85,20 @@ enum ts_err ts_sqlite_exhaust(struct ts_sqlite_tx *tx, const char *job_id, bool 
 	return ts_sqlite_deliver(tx, &row.job, NULL, error);
 }
 
+// Why: out of attempts, which is a final state and so durable, or simply nothing to do.
+static enum ts_err nothing_claimed(struct ts_sqlite *sqlite, const char *job_id, struct ts_error *error)
+{
+	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	bool exhausted;
+
+	TS_TRY(ts_sqlite_begin(sqlite, TS_SQLITE_DURABLE, &tx, error));
+	TS_TRY(ts_sqlite_exhaust(&tx, job_id, &exhausted, error));
+	TS_TRY(ts_sqlite_commit(&tx, error));
+	if (exhausted)
+		return ts_fail(error, TS_ERR_ATTEMPTS, "transcription %.40s was out of attempts and has failed", job_id);
+	return ts_fail(error, TS_ERR_NOT_FOUND, "transcription %.40s has nothing to do now", job_id);
+}
+
 enum ts_err ts_sqlite_claim(struct ts_store *store, const char *job_id, const char *owner, int64_t lease_ms,
                             struct ts_job *out_job, struct ts_lease *out_lease, struct ts_error *error)
 {
@@ -97,12 +111,8 @@ enum ts_err ts_sqlite_claim(struct ts_store *store, const char *job_id, const ch
 	TS_TRY(TS_SQL(&tx, JOB_CLAIM, ts_sqlite_row_job, &row, &rows, error, TS_T(job_id), TS_T(owner),
 	              TS_I(tx.now + lease_ms), TS_I(tx.now)));
 	if (rows == 0) {
-		bool exhausted;
-		TS_TRY(ts_sqlite_exhaust(&tx, job_id, &exhausted, error));
-		TS_TRY(ts_sqlite_commit(&tx, error));
-		if (exhausted)
-			return ts_fail(error, TS_ERR_ATTEMPTS, "transcription %.40s was out of attempts and has failed", job_id);
-		return ts_fail(error, TS_ERR_NOT_FOUND, "transcription %.40s has nothing to do now", job_id);
+		ts_sqlite_rollback(&tx);
+		return nothing_claimed(ts_sqlite_of(store), job_id, error);
 	}
 	TS_TRY(TS_SQL(&tx, OUTBOX_DROP, NULL, NULL, NULL, error, TS_T(job_id)));
 	TS_TRY(ts_sqlite_commit(&tx, error));

@@ -3,6 +3,8 @@
 // by lease owner, attempt and claim. Refuses recognition, HTTP and waiting for work (queue/).
 // Thread safe. Times are wall-clock ms of the clock the store was made with. Errors of every function besides those
 // named: TS_ERR_STORE (unreachable, busy too long, disk), TS_ERR_NOMEM, TS_ERR_SCHEMA.
+// Jobs and transcripts that are filled must have been initialised, and what they held is freed; every other out value is
+// simply written, on success only, and then the caller's to finish.
 #ifndef TS_STORE_STORE_H
 #define TS_STORE_STORE_H
 
@@ -22,7 +24,7 @@ struct ts_store;
 // --- submitting and reading ---
 
 struct ts_submit {
-	const struct ts_job *job; // id, created_at, state and attempt are ignored
+	const struct ts_job *job; // id, times, state and attempt are ignored; video_id and max_attempts >= 1 must be there
 	int64_t max_queued;       // ceiling of jobs not yet final; 0: none
 	// Idempotency-Key with the caller's identity in front, and the digest of the request it stands for; NULL: none.
 	const char *idempotency_key;
@@ -202,7 +204,8 @@ void ts_delivery_list_finish(struct ts_delivery_list *list);
 enum ts_err ts_store_delivery_claim(struct ts_store *store, int64_t lease_ms, struct ts_delivery *out,
                                     int64_t *out_next_at, struct ts_error *error) TS_MUST_USE;
 enum ts_delivery_outcome { TS_DELIVERY_DONE, TS_DELIVERY_RETRY, TS_DELIVERY_GIVE_UP };
-// Writes the attempt to the log and the outcome to the row; next_attempt_at only for RETRY.
+// Writes the attempt to the log (which keeps the last 100 and numbers them itself) and the outcome to the row, unless
+// another sender has ended it meanwhile; next_attempt_at only for RETRY. TS_ERR_NOT_FOUND: its job is gone.
 enum ts_err ts_store_delivery_record(struct ts_store *store, const struct ts_delivery *delivery,
                                      const struct ts_delivery_attempt *attempt, enum ts_delivery_outcome outcome,
                                      int64_t next_attempt_at, struct ts_error *error) TS_MUST_USE;
@@ -226,13 +229,17 @@ struct ts_upload {
 void ts_upload_finish(struct ts_upload *upload);
 
 // The caller fills path, filename, user_id, size, expires_at; id when it begins with a character, else it is drawn.
+// TS_ERR_INVALID, TS_ERR_CONFLICT field "id".
 enum ts_err ts_store_upload_create(struct ts_store *store, struct ts_upload *upload,
                                    struct ts_error *error) TS_MUST_USE;
+// TS_ERR_NOT_FOUND field "upload_id".
 enum ts_err ts_store_upload_get(struct ts_store *store, const char *id, struct ts_upload *out,
                                 struct ts_error *error) TS_MUST_USE;
-// Uploads whose file may go: expired, or whose job is gone. The caller unlinks, then forgets.
+// Uploads whose file may go: expired, or whose job is gone; no submit takes them any more. The caller finishes each item,
+// unlinks, then forgets.
 enum ts_err ts_store_uploads_expired(struct ts_store *store, struct ts_upload *items, size_t capacity,
                                      size_t *out_count, struct ts_error *error) TS_MUST_USE;
+// Nothing when it is forgotten already. TS_ERR_CONFLICT field "upload_id": a job uses it.
 enum ts_err ts_store_upload_forget(struct ts_store *store, const char *id, struct ts_error *error) TS_MUST_USE;
 
 // --- the handle ---

@@ -65,6 +65,24 @@ static void unusual_texts_survive(void **state)
 	assert_string_equal(out.user_id, user);
 }
 
+static void job_without_user_is_one(void **state)
+{
+	struct fixture *f = *state;
+	struct ts_job_filter filter = {.limit = 5};
+	struct ts_job job = a_job();
+	struct ts_job_page page;
+	TS_AUTOJOB struct ts_job out;
+
+	ts_job_init(&out);
+	job.user_id = NULL;
+	submit_job(f, &job, &out);
+	assert_null(out.user_id);
+	ok(ts_store_list(f->store, &filter, &page, &f->error));
+	assert_int_equal(page.count, 1);
+	assert_null(page.jobs[0].user_id);
+	ts_job_page_finish(&page);
+}
+
 static void submit_refuses_what_no_job_can_be(void **state)
 {
 	struct fixture *f = *state;
@@ -490,6 +508,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    store_test(submitted_job_is_stored_whole),
 	    store_test(unusual_texts_survive),
+	    store_test(job_without_user_is_one),
 	    store_test(submit_refuses_what_no_job_can_be),
 	    store_test(unknown_ids_are_not_found),
 	    store_test(idempotency_key_gives_the_same_job),

@@ -46,7 +46,7 @@ static unsigned states_left(const char *where, bool left[TS_JOB_STATE_COUNT])
 		else
 			continue;
 		for (next = at; next < end; count++)
-			left[quoted_state(&next)] = true, next = *next == ')' ? end : next;
+			left[quoted_state(&next)] = true;
 	}
 	return count;
 }
