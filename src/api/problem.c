@@ -2,8 +2,9 @@
 #include "api/problem.h"
 
 #include "base/utf8.h"
+#include "core/json.h"
 
-#include <jansson.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,15 +19,22 @@ static const struct {
 #undef TS_PROBLEM
 };
 
-// Cuts at a code point: a detail may quote what the client sent.
+// What did not fit is cut off at a code point: texts may quote what the client sent.
 static void put(char *out, size_t size, const char *format, va_list args)
 {
 	int length = vsnprintf(out, size, format, args);
+	uint32_t code;
 
 	if (length < 0)
 		out[0] = '\0';
-	else if ((size_t)length >= size)
-		out[ts_utf8_cut(out, size - 1, size - 1)] = '\0';
+	if (length < 0 || (size_t)length < size)
+		return;
+	size_t last = size - 1;
+	while (last > 0 && ((unsigned char)out[last - 1] & 0xc0) == 0x80)
+		last--;
+	last -= last > 0;
+	if (last + ts_utf8_decode(out + last, size - 1 - last, &code) != size - 1)
+		out[last] = '\0';
 }
 
 enum ts_err ts_problem_set(struct ts_problem *problem, enum ts_problem_kind kind, const char *field, const char *format,
@@ -116,9 +124,11 @@ char *ts_problem_json(const struct ts_problem *problem, const char *instance, co
 	char type[80];
 
 	snprintf(type, sizeof type, "/problems/%s", problems[problem->kind].slug);
-	json_auto_t *root = json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title", problems[problem->kind].title,
-	                              "status", (int)problems[problem->kind].status, "detail", problem->detail);
-	if (!root)
+	TS_AUTOJSON json_t *root = json_object();
+	if (!root || ts_json_put(root, "type", ts_json_text(type), NULL) != TS_OK ||
+	    ts_json_put(root, "title", ts_json_text(problems[problem->kind].title), NULL) != TS_OK ||
+	    ts_json_put(root, "status", json_integer(problems[problem->kind].status), NULL) != TS_OK ||
+	    ts_json_put(root, "detail", ts_json_text(problem->detail), NULL) != TS_OK)
 		return NULL;
 	const struct {
 		const char *key, *value;
@@ -127,12 +137,10 @@ char *ts_problem_json(const struct ts_problem *problem, const char *instance, co
 	    {"request_id", request_id}, {"job_status", problem->job_status},
 	};
 	for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
-		if (optional[i].value && *optional[i].value) {
-			// Paths of requests may hold any byte; a text that isn't UTF-8 is left out rather than failing the answer.
-			json_t *value = json_string(optional[i].value);
-			if (value && json_object_set_new(root, optional[i].key, value) != 0)
-				return NULL;
-		}
+		// What the client chose may hold any byte; ts_json_text repairs it.
+		if (optional[i].value && *optional[i].value &&
+		    ts_json_put(root, optional[i].key, ts_json_text(optional[i].value), NULL) != TS_OK)
+			return NULL;
 	}
 	return json_dumps(root, JSON_COMPACT);
 }

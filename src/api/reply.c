@@ -1,11 +1,15 @@
 // Building answers. A failed allocation turns the answer into a 503 when it is sent.
 #include "api/reply.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
+#include "core/json.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#define TEXT_MAX ((size_t)1 << 30)
 
 void ts_reply_finish(struct ts_reply *reply)
 {
@@ -51,8 +55,12 @@ void ts_reply_text(struct ts_reply *reply, unsigned status, const char *content_
 
 void ts_reply_json(struct ts_reply *reply, unsigned status, json_t *body)
 {
-	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+	TS_AUTOBUF struct ts_buf buf;
+	char *text = NULL;
 
+	ts_buf_init(&buf, TEXT_MAX);
+	if (!body || ts_json_write(body, &buf, NULL) != TS_OK || ts_buf_take(&buf, &text, NULL) != TS_OK)
+		text = NULL;
 	json_decref(body);
 	ts_reply_text(reply, status, "application/json", text);
 }

@@ -1,13 +1,17 @@
 // Submit bodies: jansson decodes, a table of fields judges.
 #include "api/wire.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "core/json.h"
 #include "net/url.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+
+#define TEXT_MAX ((size_t)1 << 26) // far above any body
 
 struct checker {
 	const struct ts_wire_rules *rules;
@@ -192,14 +196,15 @@ static enum ts_err take_metadata(const struct checker *check, const struct field
 		return ts_problem_set(check->problem, TS_PROBLEM_INVALID_FIELD, field->name,
 		                      "metadata must not contain U+0000");
 	}
-	TS_AUTOFREE char *text = json_dumps(value, JSON_COMPACT);
-	if (!text)
+	TS_AUTOBUF struct ts_buf text;
+	ts_buf_init(&text, TEXT_MAX);
+	if (ts_json_write(value, &text, NULL) != TS_OK)
 		return nomem(check->problem);
-	size_t length = strlen(text);
-	if (length > TS_WIRE_METADATA_MAX)
+	if (text.length > TS_WIRE_METADATA_MAX)
 		return ts_problem_set(check->problem, TS_PROBLEM_INVALID_FIELD, field->name,
-		                      "metadata must be at most %d bytes of JSON, it has %zu", TS_WIRE_METADATA_MAX, length);
-	return store(check, field, text);
+		                      "metadata must be at most %d bytes of JSON, it has %zu", TS_WIRE_METADATA_MAX,
+		                      text.length);
+	return store(check, field, ts_buf_str(&text));
 }
 
 #define SLOT(member) offsetof(struct ts_job, member)
@@ -226,7 +231,11 @@ bool ts_wire_knows(const char *name)
 
 enum ts_err ts_wire_unknown(const char *name, struct ts_problem *problem)
 {
-	ts_problem_set(problem, TS_PROBLEM_UNKNOWN_FIELD, name, "there is no field \"%.64s\"", name);
+	ts_problem_set(problem, TS_PROBLEM_UNKNOWN_FIELD, name, "there is no such field");
+	// The field as the problem shows it: cut to its size.
+	char shown[sizeof problem->field];
+	memcpy(shown, problem->field, sizeof shown);
+	ts_problem_set(problem, TS_PROBLEM_UNKNOWN_FIELD, shown, "there is no field \"%s\"", shown);
 	ts_problem_hint(problem, "the fields are video_id, user_id, callback_url, media_url, upload_id, language, "
 	                         "metadata and priority, and file in a form");
 	return TS_ERR_INVALID;
@@ -356,10 +365,15 @@ static enum ts_err decode_problem(const char *body, size_t length, const json_er
 enum ts_err ts_wire_parse(const char *body, size_t length, json_t **out, struct ts_problem *problem)
 {
 	json_error_t error = {0};
+	size_t denials = ts_json_denials();
 
 	if (length == 0)
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_JSON, NULL, "the body is empty; it must be a JSON object");
 	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+	if (ts_json_denials() != denials) {
+		json_decref(root);
+		return nomem(problem);
+	}
 	if (!root)
 		return decode_problem(body, length, &error, problem);
 	if (!json_is_object(root)) {

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static bool put(json_t *object, const char *key, json_t *value)
 {
@@ -50,6 +51,15 @@ static json_t *failure(const struct ts_job *job)
 	return json_pack("{s:s, s:s}", "code", job->error_code, "message", job->error_message ? job->error_message : "");
 }
 
+static json_t *metadata_of(const struct ts_job *job)
+{
+	json_t *metadata = NULL;
+
+	if (!job->metadata)
+		return json_null();
+	return ts_json_parse(job->metadata, strlen(job->metadata), &metadata, NULL) == TS_OK ? metadata : NULL;
+}
+
 static json_t *number(double value)
 {
 	// Three digits are what a progress bar and a clock need; more would only be noise of the binary fraction.
@@ -69,11 +79,10 @@ json_t *ts_wire_job(const struct ts_job *job, const char *base)
 	    put_text(object, "language", job->language) && put_text(object, "media_url", job->media_url) &&
 	    put_text(object, "upload_id", job->upload_id) && put_text(object, "callback_url", job->callback_url) &&
 	    put(object, "duration", job->media_duration_ms ? number((double)job->media_duration_ms / 1000) : json_null()) &&
-	    put(object, "metadata", job->metadata ? json_loads(job->metadata, 0, NULL) : json_null()) &&
-	    put(object, "error", failure(job)) && put_text(object, "request_id", job->request_id) &&
-	    put_time(object, "created_at", job->created_at) && put_time(object, "updated_at", job->updated_at) &&
-	    put_time(object, "started_at", job->started_at) && put_time(object, "finished_at", job->finished_at) &&
-	    put(object, "links", links(job, base)))
+	    put(object, "metadata", metadata_of(job)) && put(object, "error", failure(job)) &&
+	    put_text(object, "request_id", job->request_id) && put_time(object, "created_at", job->created_at) &&
+	    put_time(object, "updated_at", job->updated_at) && put_time(object, "started_at", job->started_at) &&
+	    put_time(object, "finished_at", job->finished_at) && put(object, "links", links(job, base)))
 		return object;
 	json_decref(object);
 	return NULL;

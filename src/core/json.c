@@ -25,6 +25,11 @@ static void *json_alloc(size_t size)
 	return p;
 }
 
+size_t ts_json_denials(void)
+{
+	return atomic_load(&denials);
+}
+
 void ts_json_use_mem(void)
 {
 	json_set_alloc_funcs(json_alloc, ts_free);

@@ -13,6 +13,10 @@
 // first thing in main, before any JSON value is made and before threads start.
 void ts_json_use_mem(void);
 
+// How many allocations jansson was denied so far (0 without ts_json_use_mem). A caller of jansson's own decoder compares
+// it before and after, because a decoder short of memory reports a syntax error or drops bytes. Thread safe.
+size_t ts_json_denials(void);
+
 static inline TS_UNUSED void ts_json_release(json_t **slot)
 {
 	json_decref(*slot);
