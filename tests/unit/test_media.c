@@ -717,8 +717,9 @@ static void test_side_by_side(void **state)
 		assert_int_equal(results[i].err, TS_OK);
 		assert_int_equal(results[i].count, speech_count);
 		assert_memory_equal(results[i].samples, results[0].samples, speech_count * sizeof(float));
-		free(results[i].samples);
 	}
+	for (int i = 0; i < THREADS; i++)
+		free(results[i].samples);
 	assert_int_equal(count_fds(), before);
 }
 
