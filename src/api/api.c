@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -150,10 +151,13 @@ void ts_api_stop(struct ts_api *api, int64_t grace_ms)
 		ts_api_drain(api);
 	if (api->daemon) {
 		MHD_socket listener = MHD_quiesce_daemon(api->daemon);
+		// Not closed yet: the daemon's threads still have to take it out of their epoll sets.
 		if (listener != MHD_INVALID_SOCKET)
-			close(listener);
+			shutdown(listener, SHUT_RDWR);
 		let_finish(api, grace_ms);
 		MHD_stop_daemon(api->daemon);
+		if (listener != MHD_INVALID_SOCKET)
+			close(listener);
 		api->daemon = NULL;
 	}
 	if (api->ticking) {

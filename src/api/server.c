@@ -343,9 +343,12 @@ static enum MHD_Result run(struct ts_request *request)
 		return MHD_NO;
 	}
 	enum MHD_Result sent = MHD_YES;
-	if (request->match.route->handler(request, &reply, &problem) != TS_OK)
+	if (request->match.route->handler(request, &reply, &problem) != TS_OK) {
+		// Who reads the refusal finds nothing left of the upload.
+		ts_form_destroy(request->form);
+		request->form = NULL;
 		sent = send_problem(request, &problem);
-	else if (reply.status)
+	} else if (reply.status)
 		sent = send_reply(request, &reply);
 	ts_reply_finish(&reply);
 	return sent;
