@@ -96,6 +96,12 @@ static const int harmless[] = {
 			return allow_rc;                                                                  \
 	} while (0)
 
+// libseccomp's own macro for this passes an empty variadic argument, which clang refuses.
+static struct scmp_arg_cmp first_is(uint32_t value)
+{
+	return (struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = value};
+}
+
 static int add_rules(scmp_filter_ctx filter, const struct ts_jail_options *options)
 {
 	for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
@@ -103,13 +109,13 @@ static int add_rules(scmp_filter_ctx filter, const struct ts_jail_options *optio
 		if (rc != 0)
 			return rc;
 	}
-	ALLOW(pread64, 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)options->input_fd));
-	ALLOW(write, 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)options->output_fd));
-	ALLOW(write, 1, SCMP_A0_32(SCMP_CMP_EQ, STDERR_FILENO));
+	ALLOW(pread64, 1, first_is((uint32_t)options->input_fd));
+	ALLOW(write, 1, first_is((uint32_t)options->output_fd));
+	ALLOW(write, 1, first_is(STDERR_FILENO));
 	ALLOW(mmap, 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
 	      SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
 	ALLOW(mprotect, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	ALLOW(tgkill, 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)getpid())); // abort(3)
+	ALLOW(tgkill, 1, first_is((uint32_t)getpid())); // abort(3)
 	return 0;
 }
 
