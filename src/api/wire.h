@@ -32,7 +32,7 @@ enum ts_err ts_wire_parse(const char *body, size_t length, json_t **out, struct 
 // Whether a submit knows this field.
 bool ts_wire_knows(const char *field);
 // The problem of a field it does not know.
-enum ts_err ts_wire_unknown(const char *field, struct ts_problem *problem);
+enum ts_err ts_wire_unknown(const char *name, struct ts_problem *problem);
 
 // Fills *out (initialised) from the fields. `has_file`: a file came with them, so that no other source may.
 enum ts_err ts_wire_submit(const json_t *root, const struct ts_wire_rules *rules, bool has_file, struct ts_job *out,

@@ -349,7 +349,7 @@ static int64_t declared_length(const struct ts_source *source)
 	int hours;
 	int minutes;
 	double seconds;
-	if (tag && sscanf(tag->value, "%d:%d:%lf", &hours, &minutes, &seconds) == 3 && hours >= 0 && hours < 100000 &&
+	if (tag && sscanf(tag->value, "%6d:%2d:%lf", &hours, &minutes, &seconds) == 3 && hours >= 0 && hours < 100000 &&
 	    minutes >= 0 && minutes < 60 && seconds >= 0 && seconds < 61)
 		return (hours * INT64_C(3600) + minutes * INT64_C(60)) * AV_TIME_BASE + (int64_t)(seconds * AV_TIME_BASE);
 	return format->nb_streams == 1 && format->duration > 0 ? format->duration : 0;
