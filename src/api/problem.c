@@ -20,7 +20,7 @@ static const struct {
 };
 
 // What did not fit is cut off at a code point: texts may quote what the client sent.
-static void put(char *out, size_t size, const char *format, va_list args)
+static TS_PRINTF(3, 0) void put(char *out, size_t size, const char *format, va_list args)
 {
 	int length = vsnprintf(out, size, format, args);
 	uint32_t code;
