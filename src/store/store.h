@@ -158,7 +158,8 @@ struct ts_reaped {
 enum ts_err ts_store_reap(struct ts_store *store, int64_t orphan_after_ms, struct ts_reaped *out,
                           struct ts_error *error) TS_MUST_USE;
 
-// Deletes final jobs finished before `finished_before`, up to `limit`, and idempotency keys past their time.
+// Deletes final jobs finished before `finished_before`, up to `limit`, and idempotency keys past their time. A job
+// whose callback is still to be sent stays.
 enum ts_err ts_store_retire(struct ts_store *store, int64_t finished_before, unsigned limit, int64_t *out_deleted,
                             struct ts_error *error) TS_MUST_USE;
 

@@ -445,8 +445,17 @@ static void retire_removes_old_final_jobs(void **state)
 	for (int i = 0; i < 5; i++)
 		submit_id(f, ids[i]);
 	for (int i = 0; i < 3; i++) {
+		struct ts_delivery delivery = {0};
+		struct ts_delivery_attempt attempt = {.started_at = now_of(f), .status = 204};
 		claim_id(f, ids[i], "w", &lease);
 		finish_lease(f, &lease);
+		if (i == 0) { // its callback is still to be sent
+			ok(ts_store_retire(f->store, INT64_MAX, 10, &deleted, &f->error));
+			assert_int_equal(deleted, 0);
+		}
+		ok(ts_store_delivery_claim(f->store, 1000, &delivery, NULL, &f->error));
+		ok(ts_store_delivery_record(f->store, &delivery, &attempt, TS_DELIVERY_DONE, 0, &f->error));
+		ts_delivery_finish(&delivery);
 		advance(f, 10);
 	}
 	claim_id(f, ids[3], "w", &lease);
