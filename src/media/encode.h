@@ -17,11 +17,12 @@ struct ts_encoded {
 void ts_encoded_finish(struct ts_encoded *encoded);
 #define TS_AUTOENCODED TS_CLEANUP(ts_encoded_finish)
 
-// max_bytes is the ceiling of the result (TS_ERR_LIMIT above it). Thread safe.
+// max_bytes is the ceiling of the result (TS_ERR_LIMIT above it); no samples are TS_ERR_INVALID.
+// Thread safe. Silences FFmpeg's own log for the process.
 enum ts_err ts_encode(const float *samples, size_t count, size_t max_bytes, struct ts_encoded *out,
                       struct ts_error *error) TS_MUST_USE;
 
-// Upper bound of seconds of audio that fit max_bytes.
+// Seconds of audio that surely fit max_bytes, whatever is said in them; 0 when none does.
 double ts_encode_seconds_within(size_t max_bytes);
 
 #endif

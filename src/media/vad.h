@@ -34,7 +34,8 @@ enum ts_err ts_vad_feed(struct ts_vad *vad, const float *samples, size_t count, 
 enum ts_err ts_vad_flush(struct ts_vad *vad, struct ts_error *error) TS_MUST_USE;
 // The next finished span, ascending and disjoint; false: none yet.
 bool ts_vad_next(struct ts_vad *vad, struct ts_vad_span *out);
-// Whether speech is going on at the end of what was fed; *out_start (may be NULL) is where it began, padding included.
+// Whether speech is going on, or may be beginning, at the end of what was fed; *out_start (may be NULL) is where it
+// began, padding included. When it is false, no later span starts before the end of what was fed minus pad_ms and 10 ms.
 bool ts_vad_in_speech(const struct ts_vad *vad, int64_t *out_start);
 
 // Index of the quietest place to cut samples [count], searched in [from, count): the middle of the quietest
