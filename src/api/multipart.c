@@ -30,7 +30,7 @@ struct ts_multipart {
 	size_t matched; // of the delimiter
 	bool in_part;   // the delimiter being matched would end a part; otherwise it opens the body
 	unsigned parts;
-	char header[TS_MULTIPART_HEADER_MAX];
+	char header[TS_MULTIPART_HEADER_MAX + 1]; // room for a terminator
 	size_t header_length;
 	struct ts_multipart_part part;
 };
@@ -151,9 +151,10 @@ static enum ts_err begin_part(struct ts_multipart *parser, struct ts_problem *pr
 	parser->part = (struct ts_multipart_part){0};
 	if (memchr(parser->header, '\0', parser->header_length))
 		return refuse(problem, NULL, "a part's header contains a zero byte");
+	parser->header[parser->header_length] = '\0';
 	for (size_t at = 0; at < parser->header_length;) {
 		char *line = parser->header + at;
-		char *end = memmem(line, parser->header_length - at, "\r\n", 2);
+		char *end = strstr(line, "\r\n");
 		if (!end)
 			return refuse(problem, NULL, "a part's header line is malformed");
 		*end = '\0';
@@ -171,7 +172,7 @@ static enum ts_err begin_part(struct ts_multipart *parser, struct ts_problem *pr
 
 static enum ts_err header_byte(struct ts_multipart *parser, char c, struct ts_problem *problem)
 {
-	if (parser->header_length == sizeof parser->header)
+	if (parser->header_length == TS_MULTIPART_HEADER_MAX)
 		return refuse(problem, NULL, "a part's header is longer than 4096 bytes");
 	parser->header[parser->header_length++] = c;
 	size_t length = parser->header_length;

@@ -287,6 +287,14 @@ static enum MHD_Result begin(struct ts_api *api, struct MHD_Connection *connecti
 
 // --- the body ---
 
+// What was received is of no more use. A file that no job took is gone before the client is told.
+static void drop_body(struct ts_request *request)
+{
+	ts_form_destroy(request->form);
+	request->form = NULL;
+	ts_buf_finish(&request->body);
+}
+
 static void take_body(struct ts_request *request, const char *bytes, size_t length)
 {
 	const struct ts_api_options *options = &request->api->options;
@@ -312,12 +320,8 @@ static void take_body(struct ts_request *request, const char *bytes, size_t leng
 			else if (err != TS_OK)
 				request->failed = ts_problem_from(problem, &error) != TS_OK;
 		}
-		if (request->failed) {
-			// What was received is of no more use; the file must not wait for the client to go.
-			ts_form_destroy(request->form);
-			request->form = NULL;
-			ts_buf_finish(&request->body);
-		}
+		if (request->failed)
+			drop_body(request);
 		return;
 	}
 	request->discarded += length;
@@ -343,12 +347,12 @@ static enum MHD_Result run(struct ts_request *request)
 		return MHD_NO;
 	}
 	enum MHD_Result sent = MHD_YES;
-	if (request->match.route->handler(request, &reply, &problem) != TS_OK) {
-		// Who reads the refusal finds nothing left of the upload.
-		ts_form_destroy(request->form);
-		request->form = NULL;
+	enum ts_err err = request->match.route->handler(request, &reply, &problem);
+	if (err != TS_OK || reply.status)
+		drop_body(request);
+	if (err != TS_OK)
 		sent = send_problem(request, &problem);
-	} else if (reply.status)
+	else if (reply.status)
 		sent = send_reply(request, &reply);
 	ts_reply_finish(&reply);
 	return sent;
@@ -394,8 +398,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
 	            request->job_id[0] ? TS_STR("job_id", request->job_id) : TS_FIELDS_END);
 	// Back to waiting for the next request's head.
 	ts_conn_enter(api->conns, request->conn, TS_CONN_IDLE, api->options.request_timeout_ms);
-	ts_form_destroy(request->form);
-	ts_buf_finish(&request->body);
+	drop_body(request);
 	ts_free(request->path);
 	ts_free(request);
 }
