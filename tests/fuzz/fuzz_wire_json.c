@@ -68,11 +68,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	TS_AUTOJOB struct ts_job job;
 	char digest[TS_SHA256_HEX_SIZE];
 
+	ts_job_init(&job);
 	if (size < 1)
 		return 0;
 	const struct ts_wire_rules rules = {.has_media_template = data[0] & 1, .has_media_file_root = data[0] & 2};
 	bool has_file = data[0] & 4;
-	ts_job_init(&job);
 	if (ts_wire_parse((const char *)data + 1, size - 1, &root, &problem) != TS_OK) {
 		check_problem(&problem);
 		return 0;
