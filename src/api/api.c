@@ -34,25 +34,55 @@ enum ts_err ts_api_with_queue(struct ts_api *api, enum ts_err (*use)(void *, str
 	return err;
 }
 
+static struct timespec in_ms(int64_t ms)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_sec += ms / 1000;
+	at.tv_nsec += (ms % 1000) * 1000000;
+	if (at.tv_nsec >= 1000000000L) {
+		at.tv_nsec -= 1000000000L;
+		at.tv_sec++;
+	}
+	return at;
+}
+
+void ts_api_wake_ticker(struct ts_api *api)
+{
+	pthread_mutex_lock(&api->tick_mutex);
+	api->connected = true;
+	pthread_cond_broadcast(&api->tick_cond);
+	pthread_mutex_unlock(&api->tick_mutex);
+}
+
+void ts_api_request_done(struct ts_api *api)
+{
+	pthread_mutex_lock(&api->tick_mutex);
+	pthread_cond_broadcast(&api->done_cond);
+	pthread_mutex_unlock(&api->tick_mutex);
+}
+
+// Without connections nothing can be late, and the thread rests.
 static void *tick(void *arg)
 {
 	struct ts_api *api = arg;
 
 	pthread_mutex_lock(&api->tick_mutex);
 	while (!api->tick_stop) {
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += TICK_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
+		if (!api->connected) {
+			pthread_cond_wait(&api->tick_cond, &api->tick_mutex);
+			continue;
 		}
+		const struct timespec until = in_ms(TICK_MS);
 		while (!api->tick_stop && pthread_cond_timedwait(&api->tick_cond, &api->tick_mutex, &until) != ETIMEDOUT)
 			;
+		api->connected = false;
 		pthread_mutex_unlock(&api->tick_mutex);
-		ts_conns_sweep(api->conns);
+		unsigned connections = ts_conns_sweep(api->conns);
 		ts_waiters_expire(api->waiters);
 		pthread_mutex_lock(&api->tick_mutex);
+		api->connected = api->connected || connections > 0;
 	}
 	pthread_mutex_unlock(&api->tick_mutex);
 	return NULL;
@@ -67,6 +97,7 @@ static void init_sync(struct ts_api *api)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&api->tick_cond, &attr);
+	pthread_cond_init(&api->done_cond, &attr);
 	pthread_condattr_destroy(&attr);
 }
 
@@ -134,12 +165,13 @@ void ts_api_drain(struct ts_api *api)
 // Waits until no request is being answered, or the time is up.
 static void let_finish(struct ts_api *api, int64_t grace_ms)
 {
-	int64_t end = ts_mono_ms(api->options.clock) + grace_ms;
+	const struct timespec until = in_ms(grace_ms);
 
-	while (ts_metrics_in_flight(api->metrics) > 0 && ts_mono_ms(api->options.clock) < end) {
-		struct timespec moment = {.tv_nsec = 5 * 1000000L};
-		nanosleep(&moment, NULL);
-	}
+	pthread_mutex_lock(&api->tick_mutex);
+	while (ts_metrics_in_flight(api->metrics) > 0 &&
+	       pthread_cond_timedwait(&api->done_cond, &api->tick_mutex, &until) != ETIMEDOUT)
+		;
+	pthread_mutex_unlock(&api->tick_mutex);
 }
 
 void ts_api_stop(struct ts_api *api, int64_t grace_ms)
@@ -183,6 +215,7 @@ void ts_api_destroy(struct ts_api *api)
 	ts_conns_destroy(api->conns);
 	ts_metrics_destroy(api->metrics);
 	ts_auth_destroy(api->auth);
+	pthread_cond_destroy(&api->done_cond);
 	pthread_cond_destroy(&api->tick_cond);
 	pthread_mutex_destroy(&api->tick_mutex);
 	pthread_mutex_destroy(&api->queue_mutex);

@@ -40,8 +40,10 @@ struct ts_api {
 	pthread_t ticker;
 	bool ticking;
 	pthread_mutex_t tick_mutex;
-	pthread_cond_t tick_cond;
-	bool tick_stop; // under tick_mutex
+	pthread_cond_t tick_cond; // a connection came, or tick_stop
+	pthread_cond_t done_cond; // a request is answered
+	bool connected;           // under tick_mutex: there may be connections
+	bool tick_stop;           // under tick_mutex
 
 	pthread_mutex_t queue_mutex;
 	struct ts_queue *queue; // for readiness and metrics, under queue_mutex; NULL: to be opened
@@ -83,7 +85,11 @@ enum ts_err ts_request_query(const struct ts_request *request, const char *const
 // Milliseconds since the epoch, by the server's clock.
 int64_t ts_request_now(const struct ts_request *request);
 
-// Starts and stops the HTTP daemon (server.c).
+// A connection came; a request is answered (api.c).
+void ts_api_wake_ticker(struct ts_api *api);
+void ts_api_request_done(struct ts_api *api);
+
+// Starts the HTTP daemon (server.c).
 enum ts_err ts_server_start(struct ts_api *api, struct ts_error *error) TS_MUST_USE;
 
 // Runs `use` with a queue handle, opened when needed; at most one thread at a time.

@@ -275,7 +275,8 @@ static enum MHD_Result begin(struct ts_api *api, struct MHD_Connection *connecti
 	const char *expect = ts_request_header(request, MHD_HTTP_HEADER_EXPECT);
 	request->expects_continue = expect && strcasecmp(expect, "100-continue") == 0;
 	request->failed = judge_head(request, url, &request->problem) != TS_OK;
-	int64_t timeout = request->form ? api->options.upload_timeout_ms : api->options.request_timeout_ms;
+	int64_t timeout =
+	    request->form && !request->failed ? api->options.upload_timeout_ms : api->options.request_timeout_ms;
 	if (!ts_conn_enter(api->conns, request->conn, TS_CONN_BODY, timeout)) {
 		request->status = MHD_HTTP_REQUEST_TIMEOUT;
 		return MHD_NO;
@@ -320,8 +321,10 @@ static void take_body(struct ts_request *request, const char *bytes, size_t leng
 			else if (err != TS_OK)
 				request->failed = ts_problem_from(problem, &error) != TS_OK;
 		}
-		if (request->failed)
+		if (request->failed) {
 			drop_body(request);
+			ts_conn_enter(request->api->conns, request->conn, TS_CONN_BODY, options->request_timeout_ms);
+		}
 		return;
 	}
 	request->discarded += length;
@@ -401,6 +404,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
 	drop_body(request);
 	ts_free(request->path);
 	ts_free(request);
+	ts_api_request_done(api);
 }
 
 static void on_connection(void *ctx, struct MHD_Connection *connection, void **conn_slot,
@@ -411,6 +415,7 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **c
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 		*conn_slot = info ? ts_conns_add(api->conns, info->connect_fd) : NULL;
+		ts_api_wake_ticker(api);
 	} else {
 		ts_conns_remove(api->conns, *conn_slot);
 		*conn_slot = NULL;

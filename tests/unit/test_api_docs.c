@@ -53,7 +53,8 @@ static void each_problem_is_described(void **state)
 		assert_contains(doc, row);
 	}
 	unsigned rows = 0;
-	for (const char *line = strstr(doc, "\n| Type | Status | When |"); line && line[1] == '|'; line = strchr(line + 1, '\n'))
+	for (const char *line = strstr(doc, "\n| Type | Status | When |"); line && line[1] == '|';
+	     line = strchr(line + 1, '\n'))
 		rows += strncmp(line, "\n| `", 4) == 0;
 	assert_int_equal(rows, TS_PROBLEM_COUNT - 1);
 }

@@ -328,6 +328,40 @@ static void stopping_does_not_wait_for_ever(void **state)
 	close(fd);
 }
 
+static void what_cannot_start_says_why(void **state)
+{
+	struct api_fixture *f = *state;
+	struct ts_api *second = NULL;
+	struct ts_api_options options = f->options;
+
+	options.port = f->port;
+	assert_err(ts_api_start(&options, &second, &f->error), TS_ERR_IO);
+	char port[16];
+	snprintf(port, sizeof port, "port %u", (unsigned)f->port);
+	assert_contains(f->error.message, port);
+	options.port = 0;
+	options.host = "999.999.1.1";
+	assert_err(ts_api_start(&options, &second, &f->error), TS_ERR_INVALID);
+	assert_string_equal(f->error.field, "HOST");
+	options.host = "127.0.0.1";
+	options.api_keys = "two words";
+	assert_err(ts_api_start(&options, &second, &f->error), TS_ERR_INVALID);
+	assert_null(second);
+}
+
+static void a_port_is_free_again_at_once(void **state)
+{
+	struct api_fixture *f = *state;
+	char id[TS_UUID_SIZE];
+
+	for (int i = 0; i < 3; i++) {
+		api_submit(f, MINIMAL, id);
+		ts_api_destroy(f->api);
+		f->options.port = f->port;
+		api_up(f);
+	}
+}
+
 static enum ts_err no_queue(void *ctx, struct ts_queue **out, struct ts_error *error)
 {
 	struct api_fixture *f = ctx;
@@ -382,6 +416,8 @@ int main(void)
 	    api_test(draining_answers_long_polls_and_readiness),
 	    api_test(stopping_lets_requests_finish),
 	    api_test(stopping_does_not_wait_for_ever),
+	    api_test(what_cannot_start_says_why),
+	    api_test(a_port_is_free_again_at_once),
 	    api_test(absent_queue_does_not_fail_submits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
