@@ -1,6 +1,8 @@
 // The API over HTTP: a job's life as its user sees it.
 #include "api_fixture.h"
 
+#include <sqlite3.h>
+
 #define MINIMAL "{\"video_id\": \"v1\"}"
 
 static void submit_answers_the_stored_job(void **state)
@@ -481,6 +483,44 @@ static void full_backlog_is_429(void **state)
 	assert_true(answer_header(&full, "Retry-After", value, sizeof value));
 }
 
+// Another process holds the store's write lock for longer than the API is willing to wait.
+static void locked_store_is_503(void **state)
+{
+	struct api_fixture *f = *state;
+	static const char form[] = "--b\r\nContent-Disposition: form-data; name=\"video_id\"\r\n\r\nv\r\n--b\r\n"
+	                           "Content-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nx\r\n--b--\r\n";
+	AUTOANSWER struct answer posted = {0}, uploaded = {0}, read = {0};
+	char id[TS_UUID_SIZE], value[32];
+	sqlite3 *other = NULL;
+
+	api_down(f);
+	api_prepare(f);
+	const struct ts_store_sqlite_options options = {
+	    .path = f->db, .clock = ts_clock_system(), .public_url = "", .busy_timeout_ms = 50};
+	assert_ok(ts_store_sqlite_open(&options, &f->options.store, &f->error), &f->error);
+	api_up(f);
+	api_submit(f, MINIMAL, id);
+	assert_int_equal(SQLITE_OK, sqlite3_open(f->db, &other));
+	assert_int_equal(SQLITE_OK, sqlite3_busy_timeout(other, 20000));
+	assert_int_equal(SQLITE_OK, sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL));
+	http_post(f, JOBS, MINIMAL, &posted);
+	assert_problem(&posted, 503, "store-unavailable", NULL);
+	assert_true(answer_header(&posted, "Retry-After", value, sizeof value));
+	http_raw(f, "POST", JOBS, AUTH "Content-Type: multipart/form-data; boundary=b\r\n", form, sizeof form - 1,
+	         &uploaded);
+	assert_problem(&uploaded, 503, "store-unavailable", NULL);
+	assert_int_equal(0, api_upload_files(f));
+	http_get(f, JOBS, &read); // reading goes on
+	assert_status(&read, 200);
+	assert_int_equal(1, json_array_size(json_object_get(read.json, "data")));
+	assert_int_equal(SQLITE_OK, sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL));
+	sqlite3_close(other);
+	api_submit(f, MINIMAL, id);
+	ts_api_destroy(f->api);
+	f->api = NULL;
+	ts_store_close(f->options.store);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -499,6 +539,7 @@ int main(void)
 	    api_test(deliveries_are_listed_and_repeated),
 	    api_test(health_metrics_index),
 	    api_test(full_backlog_is_429),
+	    api_test(locked_store_is_503),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
