@@ -71,6 +71,8 @@ struct ts_asr_ops {
 struct ts_asr {
 	const struct ts_asr_ops *ops;
 };
+// For engines: sets the operations, and asserts that all are there.
+void ts_asr_init(struct ts_asr *engine, const struct ts_asr_ops *ops);
 
 void ts_asr_info(const struct ts_asr *engine, struct ts_asr_info *out);
 enum ts_err ts_asr_check(const struct ts_asr *engine, const char *language, enum ts_asr_task task,

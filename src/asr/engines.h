@@ -24,6 +24,9 @@ struct ts_asr_openai_options {
 	unsigned max_tries;        // of one request: rate limits, 5xx, broken connections
 	int64_t max_retry_wait_ms; // a Retry-After above it gives up: TS_ERR_NET_RATE_LIMITED
 	const struct ts_clock *clock;
+	// Waits between tries; returns early once *abort (may be NULL) is set. NULL: really waits. Thread safe.
+	void (*wait)(void *ctx, int64_t ms, const atomic_bool *abort);
+	void *wait_ctx;
 };
 // Any endpoint that speaks OpenAI's /audio/transcriptions. TS_ERR_INVALID for a bad base_url.
 enum ts_err ts_asr_openai_create(const struct ts_asr_openai_options *options, struct ts_asr **out,
@@ -32,6 +35,7 @@ enum ts_err ts_asr_openai_create(const struct ts_asr_openai_options *options, st
 // Runs on `first`; when it fails for a reason that is not the recording's (TS_ERR_ENGINE*, TS_ERR_NET_*, TS_ERR_TIMEOUT) before
 // any segment went out, runs on `second`. Owns both. The receipt tells which engine it was.
 // The source must be able to start over: `rewind` is called with the source's ctx.
+// Takes both engines over in any case: they are destroyed when it fails.
 enum ts_err ts_asr_fallback_create(struct ts_asr *first, struct ts_asr *second,
                                    enum ts_err (*rewind)(void *source_ctx, struct ts_error *error), struct ts_asr **out,
                                    struct ts_error *error) TS_MUST_USE;
