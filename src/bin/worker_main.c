@@ -1,9 +1,9 @@
 // transcription-worker: claims jobs, runs them, sends callbacks. Wiring only.
 #include "base/mem.h"
-#include "bin/metrics.h"
 #include "bin/wiring.h"
 #include "bin/wiring_engine.h"
 #include "bin/wiring_store.h"
+#include "bin/worker_http.h"
 #include "net/http.h"
 #include "worker/worker.h"
 
@@ -135,16 +135,16 @@ static void tell_ready(struct ts_program *program, const struct parts *parts)
 static enum ts_err serve(struct ts_program *program, const struct parts *parts, struct ts_error *error)
 {
 	struct ts_worker_options options = worker_options(program, parts);
-	struct ts_metrics *metrics = NULL;
+	struct ts_worker_http *http = NULL;
 	struct ts_worker *worker;
 
 	TS_TRY(ts_worker_start(&options, &worker, error));
 	if (program->config.metrics_port) {
-		struct ts_metrics_options serving = {.host = program->config.host,
-		                                     .port = (uint16_t)program->config.metrics_port,
-		                                     .worker = worker,
-		                                     .store = parts->store};
-		enum ts_err err = ts_metrics_start(&serving, &metrics, error);
+		struct ts_worker_http_options serving = {.host = program->config.host,
+		                                         .port = (uint16_t)program->config.metrics_port,
+		                                         .worker = worker,
+		                                         .store = parts->store};
+		enum ts_err err = ts_worker_http_start(&serving, &http, error);
 		if (err != TS_OK) {
 			ts_worker_destroy(worker);
 			return err;
@@ -155,10 +155,10 @@ static enum ts_err serve(struct ts_program *program, const struct parts *parts, 
 	ts_signals_release();
 	ts_log_info(&program->log, "stopping", TS_INT("signal", signal_number),
 	            TS_INT("grace_ms", program->config.shutdown_grace_ms));
-	ts_metrics_drain(metrics);
+	ts_worker_http_drain(http);
 	ts_worker_drain(worker);
 	ts_worker_stop(worker, program->config.shutdown_grace_ms);
-	ts_metrics_stop(metrics);
+	ts_worker_http_stop(http);
 	ts_worker_destroy(worker);
 	ts_log_info(&program->log, "stopped");
 	return TS_OK;
