@@ -11,10 +11,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -285,11 +287,10 @@ static enum ts_err check_input(int fd, const struct ts_media_options *options, s
 	return TS_OK;
 }
 
-enum ts_err ts_media_open(int fd, const struct ts_media_options *options, struct ts_media **out,
-                          struct ts_media_info *out_info, struct ts_error *error)
+static enum ts_err make(const struct ts_media_options *options, struct ts_media **out, struct ts_error *error)
 {
-	TS_TRY(check_input(fd, options, error));
 	struct ts_media *media = ts_calloc(1, sizeof *media);
+
 	if (!media)
 		return ts_fail_nomem(error);
 	media->options = *options;
@@ -301,8 +302,151 @@ enum ts_err ts_media_open(int fd, const struct ts_media_options *options, struct
 	if (!media->options.max_duration_ms)
 		media->options.max_duration_ms = DEFAULT_DURATION_MS;
 	ts_frames_init(&media->frames, (uint64_t)media->options.max_duration_ms * (TS_MEDIA_SAMPLE_RATE / 1000));
+	*out = media;
+	return TS_OK;
+}
+
+// --- a child started ahead ---
+
+struct ts_media_pool {
+	pthread_mutex_t lock;
+	struct ts_media_options options;
+	struct ts_media *spare; // its child waits for the media; NULL: none
+	int socket;             // to that child; -1: none
+};
+
+// The child's end of the socket stands where the media would be.
+static enum ts_err start_spare(struct ts_media_pool *pool, struct ts_error *error)
+{
+	AUTOFD int theirs = -1;
+	AUTOFD int ours = -1;
+	struct ts_media *media;
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot make a socket for the media decoder");
+	ours = ends[0];
+	theirs = ends[1];
+	TS_TRY(make(&pool->options, &media, error));
+	const enum ts_err err = start(media, theirs, error);
+	if (err != TS_OK) {
+		ts_media_close(media);
+		return err;
+	}
+	pool->spare = media;
+	pool->socket = ours;
+	ours = -1;
+	return TS_OK;
+}
+
+static bool send_media(int socket, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof fd)];
+	} control = {0};
+	char byte = 0;
+	struct iovec data = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {
+	    .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(header), &fd, sizeof fd);
+	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
+}
+
+static bool same_limits(const struct ts_media *a, const struct ts_media *b)
+{
+	const char *path = a->options.child_path ? a->options.child_path : "";
+
+	return a->options.memory_bytes == b->options.memory_bytes &&
+	       a->options.max_duration_ms == b->options.max_duration_ms &&
+	       strcmp(path, b->options.child_path ? b->options.child_path : "") == 0;
+}
+
+// Gives media the child that waits, with fd; false: none fits, or it is dead.
+static bool take_spare(struct ts_media_pool *pool, struct ts_media *media, int fd)
+{
+	pthread_mutex_lock(&pool->lock);
+	struct ts_media *spare = pool->spare && same_limits(pool->spare, media) ? pool->spare : NULL;
+	AUTOFD int socket = -1;
+	if (spare) {
+		socket = pool->socket;
+		pool->spare = NULL;
+		pool->socket = -1;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!spare)
+		return false;
+	const bool sent = send_media(socket, fd);
+	if (sent) {
+		media->pid = spare->pid;
+		media->pipe = spare->pipe;
+		spare->pid = 0;
+		spare->pipe = -1;
+	}
+	ts_media_close(spare);
+	return sent;
+}
+
+enum ts_err ts_media_pool_create(const struct ts_media_options *options, struct ts_media_pool **out,
+                                 struct ts_error *error)
+{
+	struct ts_media_pool *pool = ts_calloc(1, sizeof *pool);
+
+	if (!pool)
+		return ts_fail_nomem(error);
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->options = *options;
+	pool->options.pool = NULL;
+	pool->options.abort = NULL;
+	pool->options.log = NULL;
+	pool->socket = -1;
+	const enum ts_err err = start_spare(pool, error);
+	if (err != TS_OK) {
+		ts_media_pool_destroy(pool);
+		return err;
+	}
+	*out = pool;
+	return TS_OK;
+}
+
+void ts_media_pool_refill(struct ts_media_pool *pool)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	if (!pool->spare && start_spare(pool, NULL) != TS_OK)
+		pool->spare = NULL;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void ts_media_pool_destroy(struct ts_media_pool *pool)
+{
+	if (!pool)
+		return;
+	ts_media_close(pool->spare);
+	close_fd(&pool->socket);
+	pthread_mutex_destroy(&pool->lock);
+	ts_free(pool);
+}
+
+// --- decoding ---
+
+enum ts_err ts_media_open(int fd, const struct ts_media_options *options, struct ts_media **out,
+                          struct ts_media_info *out_info, struct ts_error *error)
+{
+	struct ts_media *media;
 	struct ts_frame frame;
-	enum ts_err err = start(media, fd, error);
+	enum ts_err err = TS_OK;
+
+	TS_TRY(check_input(fd, options, error));
+	TS_TRY(make(options, &media, error));
+	if (!options->pool || !take_spare(options->pool, media, fd))
+		err = start(media, fd, error);
 	if (err == TS_OK)
 		err = pump(media, &frame, error); // the parser lets nothing but INFO come first
 	if (err != TS_OK) {

@@ -15,13 +15,16 @@
 
 #define TS_MEDIA_SAMPLE_RATE 16000 // Hz, of everything read
 
+struct ts_media_pool;
+
 struct ts_media_options {
-	const char *child_path;   // program to execute as the child; NULL: /proc/self/exe
-	uint64_t memory_bytes;    // address space of the child; 0: 1 GiB; about 200 MiB are the libraries'
-	int64_t stall_timeout_ms; // no frame from the child for that long is TS_ERR_TIMEOUT; 0: 60 s
-	int64_t max_duration_ms;  // longer audio is TS_ERR_MEDIA_TOO_LARGE; 0: 24 h
-	const atomic_bool *abort; // NULL: none; polled at least every 200 ms
-	const struct ts_log *log; // decoder's warnings at debug level; NULL: none
+	struct ts_media_pool *pool; // a child started ahead is taken from there; NULL: each is started when asked for
+	const char *child_path;     // program to execute as the child; NULL: /proc/self/exe
+	uint64_t memory_bytes;      // address space of the child; 0: 1 GiB; about 200 MiB are the libraries'
+	int64_t stall_timeout_ms;   // no frame from the child for that long is TS_ERR_TIMEOUT; 0: 60 s
+	int64_t max_duration_ms;    // longer audio is TS_ERR_MEDIA_TOO_LARGE; 0: 24 h
+	const atomic_bool *abort;   // NULL: none; polled at least every 200 ms
+	const struct ts_log *log;   // decoder's warnings at debug level; NULL: none
 };
 
 struct ts_media_info {
@@ -58,5 +61,15 @@ int64_t ts_media_position_ms(const struct ts_media *media);
 
 // Ends the child (kills it when still running), frees. NULL-safe.
 void ts_media_close(struct ts_media *media);
+
+// Keeps one decoder child started ahead: loading the codecs' libraries takes longer than decoding a short file. An
+// open whose limits and child_path are the pool's takes the child that waits there; without one it starts its own.
+// Thread safe. The kernel ends a child with the thread that started it: threads that create or refill must outlive
+// the decodings.
+enum ts_err ts_media_pool_create(const struct ts_media_options *options, struct ts_media_pool **out,
+                                 struct ts_error *error) TS_MUST_USE;
+// Starts another child when none waits; call when there is time. A failure shows in the next open.
+void ts_media_pool_refill(struct ts_media_pool *pool);  // NULL-safe
+void ts_media_pool_destroy(struct ts_media_pool *pool); // NULL-safe
 
 #endif

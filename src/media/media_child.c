@@ -9,6 +9,7 @@
 
 #include "base/num.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libavutil/channel_layout.h>
 #include <libswresample/swresample.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -326,6 +328,34 @@ static void report(const struct ts_error *error)
 	(void)!ts_frames_write(TS_CHILD_OUTPUT_FD, TS_FRAME_ERROR, &payload, sizeof payload.code + length);
 }
 
+// A child that was started ahead waits here, libraries loaded, for the media: one descriptor over the socket that
+// stands in its place. TS_ERR_ABORTED: the parent does not need us.
+static enum ts_err await_media(struct ts_error *error)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec data = {.iov_base = &byte, .iov_len = 1};
+	struct msghdr message = {
+	    .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t got;
+	int fd;
+
+	while ((got = recvmsg(TS_CHILD_INPUT_FD, &message, 0)) < 0 && errno == EINTR)
+		;
+	const struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+	    header->cmsg_len != CMSG_LEN(sizeof fd))
+		return parent_gone(error);
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	if (dup2(fd, TS_CHILD_INPUT_FD) < 0)
+		return ts_fail(error, TS_ERR_IO, "the media file cannot be taken over");
+	close(fd);
+	return TS_OK;
+}
+
 static enum ts_err child(char **argv, struct ts_error *error)
 {
 	static struct decode d; // too large for the stack, and the one decoding of this process
@@ -342,11 +372,13 @@ static enum ts_err child(char **argv, struct ts_error *error)
 	// The parent may have died before the first call took effect.
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != (pid_t)parent)
 		return parent_gone(error);
+	ts_source_preload();
+	if (fstat(TS_CHILD_INPUT_FD, &status) == 0 && S_ISSOCK(status.st_mode))
+		TS_TRY(await_media(error));
 	if (fstat(TS_CHILD_INPUT_FD, &status) != 0)
 		return ts_fail(error, TS_ERR_IO, "the media file is not open");
 	jail.memory_bytes = (uint64_t)memory;
 	jail.cpu_seconds = (uint64_t)cpu;
-	ts_source_preload();
 	TS_TRY(ts_jail_enter(&jail, error));
 	return run(&d, status.st_size, error);
 }
