@@ -94,7 +94,9 @@ static enum ts_err recognise(struct attempt *attempt, int fd, struct ts_transcri
 	const struct ts_worker_options *options = &attempt->worker->options;
 	struct ts_pipeline_options pipeline = {
 	    .engine = options->engine,
-	    .media = {.memory_bytes = options->decoder_memory_bytes, .max_duration_ms = options->max_media_duration_ms},
+	    .media = {.pool = attempt->worker->pool,
+	              .memory_bytes = options->decoder_memory_bytes,
+	              .max_duration_ms = options->max_media_duration_ms},
 	    .language = attempt->run->job.language,
 	    .task = TS_ASR_TRANSCRIBE,
 	    .vad = options->vad,
@@ -299,6 +301,7 @@ void *ts_slot_main(void *arg)
 		pthread_cond_broadcast(&worker->changed);
 		pthread_mutex_unlock(&worker->lock);
 		run_job(worker, &slot->run);
+		ts_media_pool_refill(worker->pool); // the result is out: there is time
 		pthread_mutex_lock(&worker->lock);
 		slot->generation++;
 		atomic_fetch_sub(&worker->busy, 1);

@@ -123,6 +123,17 @@ static void sweep(struct ts_worker *worker)
 		ts_log_info(&worker->options.log, "temporary folders of dead attempts removed", TS_INT("count", removed));
 }
 
+// The limits are those that run.c gives each decoding. Without a pool each job starts its own decoder.
+static void start_pool(struct ts_worker *worker)
+{
+	struct ts_media_options media = {.memory_bytes = worker->options.decoder_memory_bytes,
+	                                 .max_duration_ms = worker->options.max_media_duration_ms};
+	struct ts_error error = {0};
+
+	if (ts_media_pool_create(&media, &worker->pool, &error) != TS_OK)
+		ts_log_warn(&worker->options.log, "no decoder started ahead", TS_STR("error", error.message));
+}
+
 enum ts_err ts_worker_start(const struct ts_worker_options *options, struct ts_worker **out, struct ts_error *error)
 {
 	sigset_t all, before;
@@ -140,6 +151,7 @@ enum ts_err ts_worker_start(const struct ts_worker_options *options, struct ts_w
 	for (unsigned i = 0; i < options->slots; i++)
 		slots[i].worker = worker;
 	sweep(worker);
+	start_pool(worker);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	enum ts_err err = start_threads(worker, error);
@@ -243,6 +255,7 @@ void ts_worker_destroy(struct ts_worker *worker)
 	if (!worker)
 		return;
 	ts_worker_stop(worker, 0);
+	ts_media_pool_destroy(worker->pool);
 	pthread_mutex_destroy(&worker->deliver_lead);
 	pthread_mutex_destroy(&worker->lock);
 	pthread_cond_destroy(&worker->changed);
