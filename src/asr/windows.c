@@ -199,7 +199,7 @@ static enum ts_err make_room(struct ts_windows *windows, struct ts_error *error)
 	size_t drop = (size_t)(keep - windows->base);
 
 	// Moving the rest for each block would cost more than the memory it saves.
-	if (drop >= windows->capacity / 2 || (drop > 0 && windows->length + BLOCK > windows->capacity)) {
+	if (drop > 0 && (drop >= windows->capacity / 2 || windows->length + BLOCK > windows->capacity)) {
 		windows->length -= drop;
 		windows->base = keep;
 		memmove(windows->samples, windows->samples + drop, windows->length * sizeof *windows->samples);

@@ -61,7 +61,7 @@ static int read_media(void *ctx, uint8_t *out, int size)
 	return (int)count;
 }
 
-static void add_frame(struct exchange *exchange, SwrContext **swr, const AVFrame *frame)
+static void add_frame(struct exchange *exchange, SwrContext **swr, AVFrame *frame)
 {
 	float out[8192];
 	uint8_t *out_data[1] = {(uint8_t *)out};
@@ -73,7 +73,9 @@ static void add_frame(struct exchange *exchange, SwrContext **swr, const AVFrame
 		    swr_init(*swr) < 0)
 			return;
 	}
-	const uint8_t *const *in = (const uint8_t *const *)frame->extended_data;
+	const uint8_t *in[AV_NUM_DATA_POINTERS];
+	for (int i = 0; i < AV_NUM_DATA_POINTERS; i++)
+		in[i] = frame->data[i];
 	int count = swr_convert(*swr, out_data, 8192, in, frame->nb_samples);
 	while (count > 0) {
 		ts_speech_add(&exchange->speech, out, (size_t)count);
