@@ -321,8 +321,8 @@ enum ts_err ts_openai_client_send(struct ts_openai_client *client, const struct 
 	if (sending.level == TS_OPENAI_PLAIN && piece_ms > TS_OPENAI_PLAIN_MAX_MS)
 		return TS_OK;
 	struct ts_error why = {0};
-	enum ts_err err =
-	    ts_encode(piece->samples, piece->count, client->options.max_request_bytes - FIELDS_BYTES, &file, &why);
+	size_t max_bytes = client->options.max_request_bytes - FIELDS_BYTES;
+	enum ts_err err = ts_encode_abortable(piece->samples, piece->count, max_bytes, piece->request->abort, &file, &why);
 	if (err == TS_ERR_LIMIT)
 		return TS_OK;
 	if (err != TS_OK) {

@@ -27,6 +27,7 @@ struct encoder {
 	AVPacket *packet;
 	struct ts_buf *out;
 	size_t position;
+	const atomic_bool *abort; // NULL: none
 };
 
 static void silence(void)
@@ -177,6 +178,8 @@ static int encode_all(struct encoder *e, const float *samples, size_t count)
 	frame->nb_samples = (int)step;
 	int rc = av_frame_get_buffer(frame, 0);
 	for (size_t at = 0; rc >= 0 && at < count; at += step) {
+		if (e->abort && atomic_load_explicit(e->abort, memory_order_relaxed))
+			return AVERROR_EXIT;
 		rc = av_frame_make_writable(frame);
 		if (rc < 0)
 			return rc;
@@ -209,9 +212,15 @@ static void close_encoder(struct encoder *e)
 enum ts_err ts_encode(const float *samples, size_t count, size_t max_bytes, struct ts_encoded *out,
                       struct ts_error *error)
 {
+	return ts_encode_abortable(samples, count, max_bytes, NULL, out, error);
+}
+
+enum ts_err ts_encode_abortable(const float *samples, size_t count, size_t max_bytes, const atomic_bool *abort,
+                                struct ts_encoded *out, struct ts_error *error)
+{
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	TS_AUTOBUF struct ts_buf buffer;
-	struct encoder e = {.out = &buffer};
+	struct encoder e = {.out = &buffer, .abort = abort};
 
 	ts_buf_init(&buffer, max_bytes);
 	if (count == 0)
@@ -228,6 +237,8 @@ enum ts_err ts_encode(const float *samples, size_t count, size_t max_bytes, stru
 		return ts_fail(error, TS_ERR_LIMIT, "the encoded audio is larger than %zu bytes", max_bytes);
 	if (buffer.status == TS_ERR_NOMEM || rc == AVERROR(ENOMEM))
 		return ts_fail_nomem(error);
+	if (rc == AVERROR_EXIT)
+		return ts_fail(error, TS_ERR_ABORTED, "encoding was aborted");
 	if (rc < 0) {
 		char text[AV_ERROR_MAX_STRING_SIZE];
 		av_strerror(rc, text, sizeof text);

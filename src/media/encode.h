@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 struct ts_encoded {

@@ -122,6 +122,20 @@ static void test_ceiling(void **state)
 	ts_encoded_finish(NULL);
 }
 
+static void test_abort(void **state)
+{
+	(void)state;
+	struct ts_encoded encoded = {0};
+	struct ts_error error = {0};
+	atomic_bool flag = true;
+
+	assert_err(ts_encode_abortable(speech, speech_count, 1 << 20, &flag, &encoded, &error), TS_ERR_ABORTED);
+	assert_null(encoded.data);
+	flag = false;
+	assert_ok(ts_encode_abortable(speech, speech_count, 1 << 20, &flag, &encoded, &error), &error);
+	ts_encoded_finish(&encoded);
+}
+
 static void test_wild_samples(void **state)
 {
 	(void)state;
@@ -203,9 +217,13 @@ int main(int argc, char **argv)
 	if (ts_media_child_main(argc, argv, &status))
 		return status;
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_round_trip),           cmocka_unit_test(test_lengths),
-	    cmocka_unit_test(test_promised_seconds_fit), cmocka_unit_test(test_ceiling),
-	    cmocka_unit_test(test_wild_samples),         cmocka_unit_test(test_allocation_failure),
+	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_lengths),
+	    cmocka_unit_test(test_promised_seconds_fit),
+	    cmocka_unit_test(test_ceiling),
+	    cmocka_unit_test(test_abort),
+	    cmocka_unit_test(test_wild_samples),
+	    cmocka_unit_test(test_allocation_failure),
 	    cmocka_unit_test(test_side_by_side),
 	};
 	return cmocka_run_group_tests(tests, make_speech, free_speech);
