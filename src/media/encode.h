@@ -23,6 +23,10 @@ void ts_encoded_finish(struct ts_encoded *encoded);
 enum ts_err ts_encode(const float *samples, size_t count, size_t max_bytes, struct ts_encoded *out,
                       struct ts_error *error) TS_MUST_USE;
 
+// Like ts_encode, which takes about a second for each minute of audio: a set flag ends it with TS_ERR_ABORTED.
+enum ts_err ts_encode_abortable(const float *samples, size_t count, size_t max_bytes, const atomic_bool *abort,
+                                struct ts_encoded *out, struct ts_error *error) TS_MUST_USE;
+
 // Seconds of audio that surely fit max_bytes, whatever is said in them; 0 when none does.
 double ts_encode_seconds_within(size_t max_bytes);
 
