@@ -126,6 +126,9 @@ static enum ts_err set_filter(const struct ts_jail_options *options, struct ts_e
 		return ts_fail(error, TS_ERR_INTERNAL, "jail: cannot make a seccomp filter");
 	// Threads that a library's constructor may have started are caught too; a sanitizer's own stay outside.
 	int rc = LOOSE ? 0 : seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	// Calls of another architecture (x32, i386) kill one thread unless told otherwise.
+	if (rc == 0)
+		rc = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	if (rc == 0)
 		rc = add_rules(filter, options);
 	if (rc == 0)

@@ -40,6 +40,7 @@ struct decode {
 	int64_t max_samples;
 	int64_t sent;      // samples on the wire
 	int64_t queued;    // samples of the timeline so far: sent + filled
+	int64_t stamp;     // timestamp of the last frame that had one
 	int64_t shift;     // added to timestamps after a step of the clock
 	int64_t skip;      // samples to drop because they lie before the place reached
 	uint64_t frames;   // decoded
@@ -184,11 +185,14 @@ static bool clock_stepped(const struct decode *d, int64_t at, int64_t drift)
 // Brings the output to the place on the timeline where the frame belongs.
 static enum ts_err align(struct decode *d, const AVFrame *frame, struct ts_error *error)
 {
-	if (d->source.bare || frame->best_effort_timestamp == AV_NOPTS_VALUE)
+	const int64_t stamp = frame->best_effort_timestamp;
+	// A clock that stands still (some writers know only 0) tells nothing.
+	if (d->source.bare || stamp == AV_NOPTS_VALUE || (d->frames > 0 && stamp == d->stamp))
 		return TS_OK;
+	d->stamp = stamp;
 	const AVRational samples = {1, TS_MEDIA_SAMPLE_RATE};
 	const int64_t start = av_rescale_q(d->source.start_us, AV_TIME_BASE_Q, samples);
-	int64_t at = av_rescale_q(frame->best_effort_timestamp, d->source.stream->time_base, samples);
+	int64_t at = av_rescale_q(stamp, d->source.stream->time_base, samples);
 	if (at < -TIMESTAMP_LIMIT || at > TIMESTAMP_LIMIT)
 		return TS_OK;
 	at += d->shift - start;

@@ -55,6 +55,8 @@ static void on_log(void *context, int level, const char *format, va_list args)
 		hints |= TS_HINT_NO_INDEX;
 	if (strstr(line, "File ended prematurely") || strstr(line, "partial file"))
 		hints |= TS_HINT_CUT_SHORT;
+	if (strstr(line, "not on whitelist") || strstr(line, "Failed to open codec in avformat_find_stream_info"))
+		return; // video, which we do not let it open
 	// A few are enough to understand a file; a broken one makes thousands.
 	if (warnings < TS_FRAME_WARNINGS_MAX && line[0] != '\0') {
 		warnings++;

@@ -1,7 +1,8 @@
 // Voice activity detection by energy over a tracked noise floor, with zero crossings to keep unvoiced consonants.
 // Works on frames of 10 ms with a state that does not depend on how the samples were handed in.
-// The floor falls at once and rises when a second of sound is steady (hum, fan, tone) or to the minimum of three
-// seconds (minimum statistics: speech always pauses that often, if only between syllables).
+// The floor is taken from energy smoothed over 80 ms. It falls at once, and rises when a second of sound is steady (hum,
+// fan, tone) or to the minimum of three seconds (minimum statistics: speech always pauses that often, if only between
+// syllables). Digital silence is no noise and tells nothing about it.
 #include "media/vad.h"
 
 #include "base/mem.h"
@@ -15,6 +16,9 @@
 #define FRAME_MS 10
 #define BLOCK_FRAMES 100 // 1 s
 #define BLOCKS 3
+#define FLOOR_SMOOTH 8    // frames
+#define DECISION_SMOOTH 3 // frames
+#define SILENCE_DB (-80.0)
 #define FLOOR_MIN_DB (-70.0)
 #define FLOOR_START_MAX_DB (-40.0) // a stream that starts with loud speech must not take it for noise
 #define STEADY_DB 6.0              // a second within this range is not speech
@@ -31,7 +35,12 @@ struct ts_vad {
 	float frame[FRAME];
 	size_t filled;
 	float last_in, last_once, last_twice; // of the high-pass filter
+	// Mean squares of the last frames, of all and of those since digital silence.
+	double recent[DECISION_SMOOTH];
+	double sounding[FLOOR_SMOOTH];
+	int64_t sounding_count;
 	// Noise floor.
+	bool started; // something was heard
 	double floor_db;
 	double block_min, block_max;
 	double minima[BLOCKS];
@@ -70,11 +79,12 @@ enum ts_err ts_vad_create(const struct ts_vad_options *options, struct ts_vad **
 	const int32_t silence_ms = options->min_silence_ms ? options->min_silence_ms : 500;
 	const int32_t pad_ms = options->pad_ms ? options->pad_ms : 200;
 	vad->on_db = threshold;
-	vad->off_db = threshold * 2 / 3;
+	vad->off_db = threshold * 7 / 9;
 	vad->unvoiced_db = threshold / 2;
 	vad->min_speech = (speech_ms + FRAME_MS - 1) / FRAME_MS;
 	// Speech ends no sooner than its padding does, so that a span never reaches past what was fed.
 	vad->quiet = ((silence_ms > pad_ms ? silence_ms : pad_ms) + FRAME_MS - 1) / FRAME_MS;
+	vad->floor_db = FLOOR_MIN_DB;
 	vad->pad = (int64_t)pad_ms * (TS_MEDIA_SAMPLE_RATE / 1000);
 	*out = vad;
 	return TS_OK;
@@ -88,7 +98,12 @@ void ts_vad_destroy(struct ts_vad *vad)
 	ts_free(vad);
 }
 
-static void measure(struct ts_vad *vad, double *out_db, int *out_crossings)
+static double decibels(double mean_square)
+{
+	return 10 * log10(mean_square + 1e-10);
+}
+
+static void measure(struct ts_vad *vad, double *out_mean_square, int *out_crossings)
 {
 	double sum = 0;
 	int crossings = 0;
@@ -104,8 +119,20 @@ static void measure(struct ts_vad *vad, double *out_db, int *out_crossings)
 		vad->last_twice = twice;
 		sum += (double)twice * (double)twice;
 	}
-	*out_db = 10 * log10(sum / FRAME + 1e-10);
+	*out_mean_square = sum / FRAME;
 	*out_crossings = crossings;
+}
+
+// Puts a value into the window and returns the mean of those it holds.
+static double smooth(double *window, int size, int64_t index, double value)
+{
+	const int held = index + 1 < size ? (int)index + 1 : size;
+	double sum = 0;
+
+	window[index % size] = value;
+	for (int i = 0; i < held; i++)
+		sum += window[i];
+	return sum / held;
 }
 
 static double clamp(double value, double low, double high)
@@ -113,19 +140,12 @@ static double clamp(double value, double low, double high)
 	return value < low ? low : value > high ? high : value;
 }
 
-static void track_floor(struct ts_vad *vad, double db)
+// At the end of a block: the floor becomes what the last blocks' minima say.
+static void raise_floor(struct ts_vad *vad)
 {
-	if (vad->frames == 0)
-		vad->floor_db = clamp(db, FLOOR_MIN_DB, FLOOR_START_MAX_DB);
-	if (vad->block_frames == 0)
-		vad->block_min = vad->block_max = db;
-	vad->block_min = fmin(vad->block_min, db);
-	vad->block_max = fmax(vad->block_max, db);
-	vad->floor_db = clamp(fmin(vad->floor_db, db), FLOOR_MIN_DB, 0);
-	if (++vad->block_frames < BLOCK_FRAMES)
-		return;
-	vad->block_frames = 0;
-	if (vad->block_max - vad->block_min < STEADY_DB)
+	const bool steady = vad->block_max - vad->block_min < STEADY_DB;
+
+	if (steady)
 		vad->minima_count = 0; // what was before has been another place
 	if (vad->minima_count == BLOCKS) {
 		memmove(vad->minima, vad->minima + 1, (BLOCKS - 1) * sizeof vad->minima[0]);
@@ -135,9 +155,33 @@ static void track_floor(struct ts_vad *vad, double db)
 	double lowest = vad->minima[0];
 	for (size_t i = 1; i < vad->minima_count; i++)
 		lowest = fmin(lowest, vad->minima[i]);
-	const bool known = vad->minima_count == BLOCKS || vad->block_max - vad->block_min < STEADY_DB;
-	if (known || lowest < vad->floor_db)
-		vad->floor_db = clamp(lowest, FLOOR_MIN_DB, 0);
+	// Of a second or two that are not steady, the minimum may still be speech.
+	const double most = steady || vad->minima_count == BLOCKS ? 0 : fmax(FLOOR_START_MAX_DB, vad->floor_db);
+	vad->floor_db = clamp(lowest, FLOOR_MIN_DB, most);
+}
+
+static void track_floor(struct ts_vad *vad, double mean_square)
+{
+	if (decibels(mean_square) < SILENCE_DB) {
+		vad->sounding_count = 0;
+		vad->block_frames = 0;
+		return;
+	}
+	const double db = decibels(smooth(vad->sounding, FLOOR_SMOOTH, vad->sounding_count++, mean_square));
+	if (!vad->started)
+		vad->floor_db = clamp(db, FLOOR_MIN_DB, FLOOR_START_MAX_DB);
+	vad->started = true;
+	vad->floor_db = clamp(fmin(vad->floor_db, db), FLOOR_MIN_DB, 0);
+	if (vad->sounding_count < FLOOR_SMOOTH)
+		return; // too few frames to be a minimum of anything
+	if (vad->block_frames == 0)
+		vad->block_min = vad->block_max = db;
+	vad->block_min = fmin(vad->block_min, db);
+	vad->block_max = fmax(vad->block_max, db);
+	if (++vad->block_frames == BLOCK_FRAMES) {
+		vad->block_frames = 0;
+		raise_floor(vad);
+	}
 }
 
 static int64_t span_start(const struct ts_vad *vad)
@@ -175,13 +219,13 @@ static enum ts_err finish_span(struct ts_vad *vad, int64_t total, struct ts_erro
 
 static enum ts_err take_frame(struct ts_vad *vad, struct ts_error *error)
 {
-	double db;
+	double mean_square;
 	int crossings;
 
-	measure(vad, &db, &crossings);
-	track_floor(vad, db);
+	measure(vad, &mean_square, &crossings);
+	track_floor(vad, mean_square);
 	const int64_t now = vad->frames++;
-	const double over = db - vad->floor_db;
+	const double over = decibels(smooth(vad->recent, DECISION_SMOOTH, now, mean_square)) - vad->floor_db;
 	const bool heard = vad->active ? over > vad->off_db || (over > vad->unvoiced_db && crossings >= UNVOICED_CROSSINGS)
 	                               : over > vad->on_db;
 	if (heard) {

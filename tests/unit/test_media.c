@@ -211,6 +211,17 @@ static void test_small_reads(void **state)
 	close(fd);
 }
 
+static void test_broadcast_names_in_other_alphabets(void **state)
+{
+	(void)state;
+	// FFmpeg asks iconv for a character set here, which must not load anything inside the jail.
+	media_run(FFMPEG "-i speech.wav -c:a ac3 -ar 48000 -metadata service_name='Z\303\274rich' names.ts");
+	struct decoded d = decode("names.ts");
+	assert_int_equal(d.err, TS_OK);
+	assert_near(seconds(&d), (double)speech_count / RATE, 0.12, "names.ts");
+	free(d.samples);
+}
+
 static void test_best_stream(void **state)
 {
 	(void)state;
@@ -269,6 +280,16 @@ static void test_clock_that_steps_back(void **state)
 	assert_int_equal(d.err, TS_OK);
 	assert_near(seconds(&d), 2 * seconds(&one), 0.3, "joined.ts");
 	free(one.samples);
+	free(d.samples);
+}
+
+static void test_clock_that_stands_still(void **state)
+{
+	(void)state;
+	media_run(FFMPEG "-i speech.wav -c:a real_144 -ar 8000 still.rm"); // every packet's time is 0
+	struct decoded d = decode("still.rm");
+	assert_int_equal(d.err, TS_OK);
+	assert_near(seconds(&d), (double)speech_count / RATE, 0.1, "still.rm");
 	free(d.samples);
 }
 
@@ -756,10 +777,12 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(test_stereo_mix_keeps_level),
 	    cmocka_unit_test(test_sample_of_the_repository),
 	    cmocka_unit_test(test_small_reads),
+	    cmocka_unit_test(test_broadcast_names_in_other_alphabets),
 	    cmocka_unit_test(test_best_stream),
 	    cmocka_unit_test(test_late_start),
 	    cmocka_unit_test(test_gap_is_silence),
 	    cmocka_unit_test(test_clock_that_steps_back),
+	    cmocka_unit_test(test_clock_that_stands_still),
 	    cmocka_unit_test(test_format_changes_midway),
 	    cmocka_unit_test(test_not_media),
 	    cmocka_unit_test(test_no_audio),
