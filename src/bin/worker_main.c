@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "bin/wiring.h"
 #include "bin/wiring_engine.h"
+#include "bin/wiring_guard.h"
 #include "bin/wiring_store.h"
 #include "bin/worker_http.h"
 #include "net/http.h"
@@ -56,22 +57,16 @@ static void name_owner(char owner[64])
 	snprintf(owner, 64, "%s:%ld:%08" PRIx32, host, (long)getpid(), (uint32_t)ts_rng_u64(&rng));
 }
 
-static enum ts_err make_guard(const char *name, const char *allowed, struct ts_netguard **out, struct ts_error *error)
-{
-	struct ts_error inner = {0};
-	enum ts_err err = ts_netguard_create(allowed, out, &inner);
-
-	return err == TS_OK ? TS_OK : ts_fail_field(error, err, name, "%s: %.400s", name, inner.message);
-}
-
 static enum ts_err make_parts(const struct ts_program *program, struct parts *parts, struct ts_error *error)
 {
 	const struct ts_config *config = &program->config;
 
 	TS_TRY(ts_http_global_init(error));
-	TS_TRY(make_guard("MEDIA_ALLOWED_HOSTS", config->media_allowed_hosts, &parts->media_guard, error));
-	TS_TRY(make_guard("CALLBACK_ALLOWED_HOSTS", config->callback_allowed_hosts, &parts->callback_guard, error));
 	TS_TRY(ts_config_media_template(config, &parts->media_template, error));
+	TS_TRY(ts_wiring_guard("MEDIA_ALLOWED_HOSTS", config->media_allowed_hosts, parts->media_template,
+	                       &parts->media_guard, error));
+	TS_TRY(ts_wiring_guard("CALLBACK_ALLOWED_HOSTS", config->callback_allowed_hosts,
+	                       config->video_processing_service_url, &parts->callback_guard, error));
 	ts_config_callback_schedule(config, parts->schedule, &parts->schedule_count);
 	name_owner(parts->owner);
 	TS_TRY(ts_paths_load(config, &parts->paths, error));

@@ -452,7 +452,8 @@ static void values_follow_from_others(void **state)
 	check_text(ts_config_database_path(&config, &text, NULL), &text, "./data/transcription.db");
 	check_text(ts_config_temp_dir(&config, &text, NULL), &text, "./data/tmp");
 	check_text(ts_config_uploads_dir(&config, &text, NULL), &text, "./data/uploads");
-	check_text(ts_config_media_template(&config, &text, NULL), &text, "");
+	check_text(ts_config_media_template(&config, &text, NULL), &text,
+	           "http://video-processing-service:8000/api/v1/videos/{video_id}/media");
 	ts_config_callback_schedule(&config, schedule, &count);
 	assert_int_equal(count, 10);
 	assert_int_equal(schedule[0], 0);
