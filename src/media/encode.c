@@ -115,6 +115,8 @@ static int open_encoder(struct encoder *e)
 		context->bit_rate = OPUS_BIT_RATE;
 		av_dict_set(&options, "application", "voip", 0);
 		av_dict_set(&options, "vbr", "constrained", 0);
+		// Half the CPU time of the default 10, for a difference that speech at this rate does not show.
+		av_dict_set(&options, "compression_level", "5", 0);
 	}
 	int rc = avformat_alloc_output_context2(&e->format, NULL, e->opus ? "ogg" : "flac", NULL);
 	if (rc >= 0 && (e->format->oformat->flags & AVFMT_GLOBALHEADER))
