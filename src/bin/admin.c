@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char config_usage[] =
     "Usage: transcription config [--check] [--markdown] [--name=value]...\n"
@@ -60,12 +59,14 @@ int ts_command_config(int argc, char **argv)
 	return code;
 }
 
-static int migrate(struct ts_program *program)
+static int migrate(struct ts_program *program, const struct ts_args *args)
 {
 	TS_AUTOPATHS struct ts_paths paths = {0};
 	struct ts_error error = {0};
 	int from, to;
 
+	(void)args;
+	ts_signals_release(); // a migration is one transaction: it may be interrupted
 	if (ts_paths_load(&program->config, &paths, &error) != TS_OK ||
 	    ts_paths_make(&program->config, &paths, &error) != TS_OK ||
 	    ts_store_sqlite_migrate(paths.database, &from, &to, &error) != TS_OK)
@@ -77,20 +78,8 @@ static int migrate(struct ts_program *program)
 
 int ts_command_migrate(int argc, char **argv)
 {
-	struct ts_program program = {.name = "transcription migrate", .component = "cli", .ready_fd = -1};
-	TS_AUTOARGS struct ts_args args = {0};
-	struct ts_error error = {0};
+	const struct ts_program_spec spec = {
+	    .name = "transcription migrate", .component = "cli", .usage = migrate_usage, .run = migrate};
 
-	if (ts_args_parse(argc, argv, &args, &error) != TS_OK)
-		return ts_program_usage(&program, "%s", error.message);
-	if (args.help)
-		return ts_program_help(migrate_usage);
-	if (args.rest_count)
-		return ts_program_usage(&program, "unknown argument '%s'", args.rest[0]);
-	umask(0077);
-	int code = ts_program_start(&program, &args);
-	if (code == TS_EXIT_OK)
-		code = migrate(&program);
-	ts_program_finish(&program);
-	return code;
+	return ts_program_main(&spec, argc, argv);
 }

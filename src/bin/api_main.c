@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char usage[] =
     "Usage: transcription-api [--name=value]...\n"
@@ -90,12 +89,13 @@ static enum ts_err serve(struct ts_program *program, struct ts_store *store, con
 	return TS_OK;
 }
 
-static int run(struct ts_program *program)
+static int run(struct ts_program *program, const struct ts_args *args)
 {
 	TS_AUTOPATHS struct ts_paths paths = {0};
 	struct ts_store *store = NULL;
 	struct ts_error error = {0};
 
+	(void)args;
 	int code = ts_program_check_service(program, TS_WARN_OPEN);
 	if (code != TS_EXIT_OK)
 		return code;
@@ -110,23 +110,7 @@ static int run(struct ts_program *program)
 
 int main(int argc, char **argv)
 {
-	struct ts_program program = {.name = "transcription-api", .component = "api", .ready_fd = -1};
-	TS_AUTOARGS struct ts_args args = {0};
-	struct ts_error error = {0};
+	const struct ts_program_spec spec = {.name = "transcription-api", .component = "api", .usage = usage, .run = run};
 
-	if (ts_args_parse(argc, argv, &args, &error) != TS_OK)
-		return ts_program_usage(&program, "%s", error.message);
-	if (args.help)
-		return ts_program_help(usage);
-	if (args.version)
-		return ts_program_version(program.name);
-	if (args.rest_count)
-		return ts_program_usage(&program, "unknown argument '%s'", args.rest[0]);
-	umask(0077);
-	ts_signals_block();
-	int code = ts_program_start(&program, &args);
-	if (code == TS_EXIT_OK)
-		code = run(&program);
-	ts_program_finish(&program);
-	return code;
+	return ts_program_main(&spec, argc, argv);
 }

@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 // On top of the grace that the children give their jobs.
@@ -117,21 +116,8 @@ static int run(struct ts_program *program, const struct ts_args *args)
 
 int ts_command_serve(int argc, char **argv)
 {
-	struct ts_program program = {.name = "transcription serve", .component = "serve", .ready_fd = -1};
-	TS_AUTOARGS struct ts_args args = {0};
-	struct ts_error error = {0};
+	const struct ts_program_spec spec = {
+	    .name = "transcription serve", .component = "serve", .usage = usage, .run = run};
 
-	if (ts_args_parse(argc, argv, &args, &error) != TS_OK)
-		return ts_program_usage(&program, "%s", error.message);
-	if (args.help)
-		return ts_program_help(usage);
-	if (args.rest_count)
-		return ts_program_usage(&program, "unknown argument '%s'", args.rest[0]);
-	umask(0077);
-	ts_signals_block();
-	int code = ts_program_start(&program, &args);
-	if (code == TS_EXIT_OK)
-		code = run(&program, &args);
-	ts_program_finish(&program);
-	return code;
+	return ts_program_main(&spec, argc, argv);
 }

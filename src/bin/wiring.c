@@ -188,6 +188,29 @@ int ts_program_start(struct ts_program *program, const struct ts_args *args)
 	return TS_EXIT_OK;
 }
 
+int ts_program_main(const struct ts_program_spec *spec, int argc, char **argv)
+{
+	struct ts_program program = {.name = spec->name, .component = spec->component, .ready_fd = -1};
+	TS_AUTOARGS struct ts_args args = {0};
+	struct ts_error error = {0};
+
+	if (ts_args_parse(argc, argv, &args, &error) != TS_OK)
+		return ts_program_usage(&program, "%s", error.message);
+	if (args.help)
+		return ts_program_help(spec->usage);
+	if (args.version)
+		return ts_program_version(program.name);
+	if (args.rest_count)
+		return ts_program_usage(&program, "unknown argument '%s'", args.rest[0]);
+	umask(0077);
+	ts_signals_block();
+	int code = ts_program_start(&program, &args);
+	if (code == TS_EXIT_OK)
+		code = spec->run(&program, &args);
+	ts_program_finish(&program);
+	return code;
+}
+
 void ts_program_finish(struct ts_program *program)
 {
 	if (program->ready_fd >= 0)

@@ -38,6 +38,14 @@ struct ts_program {
 int ts_program_start(struct ts_program *program, const struct ts_args *args);
 void ts_program_finish(struct ts_program *program);
 
+// main() of a program of the service: --help, --version and wrong arguments are answered, otherwise `run` is called
+// with the configuration loaded, signals waiting for ts_signals_wait and new files private. Returns the exit code.
+struct ts_program_spec {
+	const char *name, *component, *usage;
+	int (*run)(struct ts_program *program, const struct ts_args *args);
+};
+int ts_program_main(const struct ts_program_spec *spec, int argc, char **argv);
+
 // One line on stderr, "NAME: message"; returns TS_EXIT_USAGE or TS_EXIT_FAILURE, as said.
 int ts_program_usage(const struct ts_program *program, const char *format, ...) TS_PRINTF(2, 3);
 int ts_program_fail(const struct ts_program *program, const struct ts_error *error);

@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define DAY_MS (24 * 3600 * INT64_C(1000))
@@ -159,11 +158,12 @@ static enum ts_err serve(struct ts_program *program, const struct parts *parts, 
 	return TS_OK;
 }
 
-static int run(struct ts_program *program)
+static int run(struct ts_program *program, const struct ts_args *args)
 {
 	TS_CLEANUP(parts_finish) struct parts parts = {0};
 	struct ts_error error = {0};
 
+	(void)args;
 	int code = ts_program_check_service(program, TS_WARN_UNSIGNED);
 	if (code != TS_EXIT_OK)
 		return code;
@@ -174,26 +174,11 @@ static int run(struct ts_program *program)
 
 int main(int argc, char **argv)
 {
-	struct ts_program program = {.name = "transcription-worker", .component = "worker", .ready_fd = -1};
-	TS_AUTOARGS struct ts_args args = {0};
-	struct ts_error error = {0};
+	const struct ts_program_spec spec = {
+	    .name = "transcription-worker", .component = "worker", .usage = usage, .run = run};
 	int status;
 
 	if (ts_media_child_main(argc, argv, &status))
 		return status;
-	if (ts_args_parse(argc, argv, &args, &error) != TS_OK)
-		return ts_program_usage(&program, "%s", error.message);
-	if (args.help)
-		return ts_program_help(usage);
-	if (args.version)
-		return ts_program_version(program.name);
-	if (args.rest_count)
-		return ts_program_usage(&program, "unknown argument '%s'", args.rest[0]);
-	umask(0077);
-	ts_signals_block();
-	int code = ts_program_start(&program, &args);
-	if (code == TS_EXIT_OK)
-		code = run(&program);
-	ts_program_finish(&program);
-	return code;
+	return ts_program_main(&spec, argc, argv);
 }
