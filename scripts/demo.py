@@ -43,8 +43,8 @@ def head(text):
     print(f"\n{bold(text)}")
 
 
-def row(name, value, note=""):
-    print(f"  {name:<11} {value}" + (f"  {dim(note)}" if note else ""))
+def row(name, value, note="", width=11):
+    print(f"  {name:<{width}} {value}" + (f"  {dim(note)}" if note else ""))
 
 
 class Failure(Exception):
@@ -119,7 +119,7 @@ def clock(seconds):
 def draw(job):
     """One line about a job: a bar on a terminal, plain words elsewhere."""
     fraction, length = job["progress"] or 0, job["duration"]
-    stage = job["stage"] if job["status"] == "processing" else job["status"]
+    stage = job["stage"] or job["status"]
     amount = f"{clock(fraction * length)} of {clock(length)}" if length else ""
     if PLAIN:
         return f"  {stage or ''} {fraction:4.0%} {amount}".rstrip()
@@ -191,10 +191,10 @@ def show_callback(receiver, job_id, secret):
         raise Failure(f"no callback came within {CALLBACK_S} seconds") from None
     for name, value in sorted(headers.items()):
         if name.lower().startswith("webhook-"):
-            row(name.lower(), value)
+            row(name.lower(), value, width=17)
     if problem:
         raise Failure(f"the callback's signature does not hold: {problem}")
-    row("signature", green("holds"), "HMAC-SHA256, Standard Webhooks" if secret else "")
+    row("signature", green("holds"), "HMAC-SHA256, Standard Webhooks" if secret else "", width=17)
     event = json.loads(body)
     for line in json.dumps(event, indent=2, ensure_ascii=False).splitlines():
         print(f"  {line}")
