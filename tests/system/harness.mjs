@@ -30,6 +30,9 @@ process.on('exit', () => {
   }
 });
 
+// Thrown by a condition that can no longer come true.
+class Hopeless extends Error {}
+
 // Polls until `condition` gives something truthy, and returns that.
 export async function until(what, condition, seconds = 30) {
   const deadline = performance.now() + seconds * 1000 * SLOW;
@@ -40,6 +43,7 @@ export async function until(what, condition, seconds = 30) {
       if (value) return value;
       last = undefined;
     } catch (error) {
+      if (error instanceof Hopeless) throw error;
       last = error;
     }
     await pause(20);
@@ -158,7 +162,8 @@ export function request(base, method, target, { headers = {}, body, key = KEY, t
 export function form(fields, files = []) {
   const boundary = `----${randomBytes(12).toString('hex')}`;
   const parts = [];
-  for (const [name, value] of Object.entries(fields)) {
+  for (const [name, given] of Object.entries(fields)) {
+    const value = typeof given === 'object' ? JSON.stringify(given) : given;
     parts.push(Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`));
   }
   for (const file of files) {
@@ -344,7 +349,7 @@ export class World {
   async ready(service) {
     await until(`${service.url} is ready`, async () => {
       if (service.ended) {
-        throw new Error(`${service.name} ended: ${JSON.stringify(service.ended)}: ${service.log.slice(-800)}`);
+        throw new Hopeless(`${service.name} ended: ${JSON.stringify(service.ended)}: ${service.log.slice(-800)}`);
       }
       return (await request(service.url, 'GET', '/health/ready')).status === 200;
     });
