@@ -14,7 +14,6 @@ const ENDINGS = ['.flac', '.mp3', '.mp4', '.mpeg', '.mpga', '.m4a', '.ogg', '.wa
 
 export class OpenAiServer {
   requests = [];
-  connections = 0;
   // What to answer to the next requests instead: {status, headers, body}.
   script = [];
   words = ['the', 'remote', 'engine', 'heard', 'this'];
@@ -29,7 +28,6 @@ export class OpenAiServer {
         answer.writeHead(500).end();
       });
     });
-    server.http.on('connection', () => server.connections++);
     await new Promise((resolve) => server.http.listen(0, '127.0.0.1', resolve));
     server.url = `http://127.0.0.1:${server.http.address().port}/v1`;
     return server;

@@ -15,7 +15,6 @@ before(async () => {
 });
 beforeEach(() => {
   engine.requests.length = 0;
-  engine.connections = 0;
   engine.script = [];
 });
 after(async () => {
@@ -49,12 +48,6 @@ test('audio goes out in pieces, and their times are joined', { timeout: 120_000 
   }
   assert.ok(transcript.segments.at(-1).start > 5);
   assert.equal(transcript.words.length, engine.words.length * engine.requests.length);
-});
-
-test('one connection serves many requests', { timeout: 120_000 }, async () => {
-  await run();
-  assert.ok(engine.requests.length >= 2);
-  assert.equal(engine.connections, 1);
 });
 
 test('a rate limit is waited for, as long as it says', { timeout: 120_000 }, async () => {
