@@ -119,13 +119,13 @@ def clock(seconds):
 def draw(job):
     """One line about a job: a bar on a terminal, plain words elsewhere."""
     fraction, length = job["progress"] or 0, job["duration"]
-    stage = job["stage"] or job["status"]
+    stage = (job["status"] == "processing" and job["stage"]) or job["status"]
     amount = f"{clock(fraction * length)} of {clock(length)}" if length else ""
     if PLAIN:
-        return f"  {stage or ''} {fraction:4.0%} {amount}".rstrip()
+        return f"  {stage} {fraction:4.0%} {amount}".rstrip()
     cells = max(10, min(40, shutil.get_terminal_size().columns - 46))
     full = round(fraction * cells)
-    return f"  {stage or '':<13}{green('━' * full)}{dim('━' * (cells - full))} {fraction:4.0%}  {dim(amount)}"
+    return f"  {stage:<13}{green('━' * full)}{dim('━' * (cells - full))} {fraction:4.0%}  {dim(amount)}"
 
 
 def follow(api, path):

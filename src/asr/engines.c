@@ -45,7 +45,7 @@ enum ts_err ts_asr_create(const struct ts_asr_choice *choice, struct ts_asr **ou
 		name = has_key || has_own_url ? "openai" : "pocketsphinx";
 		why = has_key       ? "there is an API key"
 		      : has_own_url ? "there is a base URL other than OpenAI's"
-		                    : "there is neither an API key nor a base URL other than OpenAI's";
+		                    : "no remote endpoint is configured";
 	}
 	if (strcmp(name, "openai") == 0)
 		TS_TRY(create_remote(choice, out, error));

@@ -20,6 +20,7 @@
 #define PAUSE_MAX_MS 5000
 // A child that lived so long is well: the next pause is the first again.
 #define WELL_AFTER_MS 10000
+#define TWIN_MS 500
 
 struct child {
 	const char *path, *name;
@@ -38,7 +39,8 @@ struct supervisor {
 	struct child children[TS_SUPERVISE_MAX];
 	int signal_fd;
 	bool announced, stopping;
-	int64_t kill_at; // monotonic, once stopping
+	uint32_t stop_signal;        // what began it; 0: no signal
+	int64_t stopped_at, kill_at; // monotonic, once stopping
 	bool killed;
 	int code;
 };
@@ -190,11 +192,20 @@ static void kill_all(struct supervisor *supervisor)
 	signal_all(supervisor, SIGKILL);
 }
 
-static void begin_stop(struct supervisor *supervisor)
+static void begin_stop(struct supervisor *supervisor, uint32_t number)
 {
 	supervisor->stopping = true;
-	supervisor->kill_at = ts_mono_ms(supervisor->options->clock) + supervisor->options->stop_ms;
+	supervisor->stop_signal = number;
+	supervisor->stopped_at = ts_mono_ms(supervisor->options->clock);
+	supervisor->kill_at = supervisor->stopped_at + supervisor->options->stop_ms;
 	signal_all(supervisor, SIGTERM);
+}
+
+// timeout(1), npm and others send a signal to their child and to its group at once: that is one decision, not two.
+static bool is_twin(const struct supervisor *supervisor, uint32_t number)
+{
+	return number == supervisor->stop_signal &&
+	       ts_mono_ms(supervisor->options->clock) - supervisor->stopped_at < TWIN_MS;
 }
 
 // --- what happened ---
@@ -220,7 +231,7 @@ static void on_exit_of(struct supervisor *supervisor, struct child *child, int s
 	if (child->starts == 1 && !child->has_line && !by_signal && code) {
 		ts_log_error(log, "child could not start; stopping", TS_STR("child", child->name), TS_INT("exit_code", code));
 		supervisor->code = code;
-		begin_stop(supervisor);
+		begin_stop(supervisor, 0);
 		return;
 	}
 	if (ts_mono_ms(supervisor->options->clock) - child->started_ms >= WELL_AFTER_MS)
@@ -251,13 +262,15 @@ static void on_signals(struct supervisor *supervisor)
 	while (read(supervisor->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
 		if (info.ssi_signo == SIGCHLD)
 			continue; // reaped each round
+		if (supervisor->stopping && is_twin(supervisor, info.ssi_signo))
+			continue;
 		if (supervisor->stopping) {
 			ts_log_warn(supervisor->options->log, "told twice: ending at once");
 			kill_all(supervisor);
 			continue;
 		}
 		ts_log_info(supervisor->options->log, "stopping", TS_INT("signal", info.ssi_signo));
-		begin_stop(supervisor);
+		begin_stop(supervisor, info.ssi_signo);
 	}
 }
 
@@ -350,7 +363,7 @@ enum ts_err ts_supervise(const struct ts_supervise_options *options, int *out_co
 	for (size_t i = 0; i < options->count && err == TS_OK; i++)
 		err = start_child(&supervisor, &supervisor.children[i], error);
 	if (err != TS_OK)
-		begin_stop(&supervisor);
+		begin_stop(&supervisor, 0);
 	loop(&supervisor);
 	for (size_t i = 0; i < options->count; i++)
 		close_ready(&supervisor.children[i]);

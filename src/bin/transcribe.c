@@ -296,6 +296,7 @@ static int do_files(const struct job *job)
 
 static enum ts_err prepare(struct job *job, struct ts_error *error)
 {
+	TS_TRY(ts_config_check_engine(&job->program->config, error));
 	TS_TRY(ts_http_global_init(error));
 	if (job->folder && mkdir(job->folder, 0777) != 0 && errno != EEXIST)
 		return ts_fail_errno(error, TS_ERR_IO, errno, "can't make the folder %s", job->folder);

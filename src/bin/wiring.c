@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+// How long the twin of a signal may take.
+#define TWIN_NS 50000000
 
 extern char **environ;
 
@@ -337,6 +341,10 @@ int ts_signals_wait(void)
 
 	while ((taken = sigwaitinfo(&set, NULL)) < 0 && errno == EINTR)
 		;
+	// timeout(1) and others tell a process and then its group: the same signal right after is the same decision.
+	sigemptyset(&set);
+	sigaddset(&set, taken);
+	sigtimedwait(&set, NULL, &(const struct timespec){.tv_nsec = TWIN_NS});
 	return taken;
 }
 

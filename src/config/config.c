@@ -58,17 +58,23 @@ const char *ts_config_source_name(enum ts_config_source source)
 	return names[source];
 }
 
+enum ts_err ts_config_check_engine(const struct ts_config *config, struct ts_error *error)
+{
+	if (config->engine == TS_ENGINE_OPENAI && !*config->openai_api_key &&
+	    config->source[TS_CONFIG_ID_openai_base_url] == TS_CONFIG_FROM_DEFAULT)
+		return ts_fail_field(error, TS_ERR_INVALID, "OPENAI_API_KEY",
+		                     "OPENAI_API_KEY: must be set when ENGINE is openai, unless OPENAI_BASE_URL names another "
+		                     "endpoint");
+	return TS_OK;
+}
+
 enum ts_err ts_config_check(const struct ts_config *config, struct ts_error *error)
 {
 	if (config->environment == TS_ENVIRONMENT_PRODUCTION && !*config->service_api_key)
 		return ts_fail_field(error, TS_ERR_INVALID, "SERVICE_API_KEY",
 		                     "SERVICE_API_KEY: must be set when ENVIRONMENT is production (from the %s)",
 		                     ts_config_source_name(config->source[TS_CONFIG_ID_environment]));
-	if (config->engine == TS_ENGINE_OPENAI && !*config->openai_api_key &&
-	    config->source[TS_CONFIG_ID_openai_base_url] == TS_CONFIG_FROM_DEFAULT)
-		return ts_fail_field(error, TS_ERR_INVALID, "OPENAI_API_KEY",
-		                     "OPENAI_API_KEY: must be set when ENGINE is openai, unless OPENAI_BASE_URL names another "
-		                     "endpoint");
+	TS_TRY(ts_config_check_engine(config, error));
 	if (config->job_retry_base_ms > config->job_retry_max_ms)
 		return ts_fail_field(error, TS_ERR_INVALID, "JOB_RETRY_BASE_SECONDS",
 		                     "JOB_RETRY_BASE_SECONDS (%s): must not be over JOB_RETRY_MAX_SECONDS",

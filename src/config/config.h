@@ -77,6 +77,9 @@ enum ts_err ts_config_load(const struct ts_config_sources *sources, struct ts_co
 // with a key, pauses in order.
 enum ts_err ts_config_check(const struct ts_config *config, struct ts_error *error) TS_MUST_USE;
 
+// Of these, what recognition alone demands.
+enum ts_err ts_config_check_engine(const struct ts_config *config, struct ts_error *error) TS_MUST_USE;
+
 // Whether `argument` is "--name" or "--name=..." of a configuration value. *out_has_value tells the two apart;
 // `out_id` and `out_has_value` may be NULL.
 bool ts_config_is_option(const char *argument, enum ts_config_id *out_id, bool *out_has_value);

@@ -82,6 +82,12 @@ test('every command explains itself', { timeout: 60_000 }, async () => {
   }
 });
 
+test('transcribe asks for the key that its engine needs', { timeout: 60_000 }, async () => {
+  const { code, stderr } = await world.command('transcription', ['transcribe', '--engine=openai', 'second.mp4']);
+  assert.equal(code, 2);
+  assert.match(stderr, /^transcription transcribe: OPENAI_API_KEY: must be set when ENGINE is openai/m);
+});
+
 test('version', { timeout: 60_000 }, async () => {
   const { code, stdout } = await cli('version');
   assert.equal(code, 0);

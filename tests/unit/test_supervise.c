@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,30 @@
 static char self[] = "/proc/self/exe";
 
 // --- the child ---
+
+static bool is_pending(pid_t pid, int number)
+{
+	char path[64], line[256];
+	unsigned long long pending = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	FILE *file = fopen(path, "r");
+	while (file && fgets(line, sizeof line, file)) {
+		if (strncmp(line, "ShdPnd:", 7) == 0)
+			pending = strtoull(line + 7, NULL, 16);
+	}
+	if (file)
+		fclose(file);
+	return pending >> (number - 1) & 1;
+}
+
+// Until it has taken the signal.
+static void tell_and_wait(pid_t pid, int number)
+{
+	kill(pid, number);
+	while (is_pending(pid, number))
+		sched_yield();
+}
 
 static int be_child(const char *mode)
 {
@@ -39,6 +65,12 @@ static int be_child(const char *mode)
 		return 1;
 	if (strcmp(mode, "polite") == 0) {
 		sigwait(&set, &number);
+		return 0;
+	}
+	if (strcmp(mode, "echo") == 0) {
+		sigwait(&set, &number);
+		tell_and_wait(getppid(), SIGTERM);
+		tell_and_wait(getppid(), SIGCHLD); // taken after the other: by now that one has had its effect
 		return 0;
 	}
 	for (;;) // deaf
@@ -75,8 +107,12 @@ static TS_NORETURN void supervise(const char *mode, size_t count, int64_t stop_m
 	    .ready = on_ready,
 	    .ctx = &said,
 	};
+	struct ts_clock_manual clock;
 	int code = 98;
 
+	ts_clock_manual_init(&clock, 1000);
+	if (strcmp(mode, "echo") == 0)
+		options.clock = &clock.clock;
 	ts_signals_block();
 	if (ts_supervise(&options, &code, NULL) != TS_OK)
 		_exit(97);
@@ -239,6 +275,19 @@ static void told_twice_ends_at_once(void **state)
 	assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+// timeout(1) and npm tell their child and its group: the same signal again, at the same moment.
+static void a_signal_and_its_twin_are_one_stop(void **state)
+{
+	struct supervised supervised = start("echo", 1, 20000);
+
+	(void)state;
+	next_birth(&supervised);
+	wait_ready(&supervised);
+	kill(supervised.pid, SIGTERM);
+	wait_all_gone(&supervised);
+	assert_int_equal(end_of(&supervised), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,6 +297,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(a_first_start_that_fails_ends_all_with_its_code),
 	    cmocka_unit_test(a_child_that_does_not_end_is_killed),
 	    cmocka_unit_test(told_twice_ends_at_once),
+	    cmocka_unit_test(a_signal_and_its_twin_are_one_stop),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "--child") == 0)
