@@ -201,6 +201,7 @@ static enum ts_err write_parameters(const struct course *course, char **out_json
 	TS_AUTOJSON json_t *json = json_object();
 	TS_AUTOBUF struct ts_buf buf;
 
+	ts_buf_init(&buf, 16384);
 	if (!json)
 		return ts_fail_nomem(error);
 	TS_TRY(ts_json_put(json, "endpoint", ts_json_text(client->base_url), error));
@@ -211,7 +212,6 @@ static enum ts_err write_parameters(const struct course *course, char **out_json
 	TS_TRY(ts_json_put(json, "piece_max_ms", json_integer(course->engine->piece_max_ms), error));
 	TS_TRY(ts_json_put(json, "pieces", json_integer(course->pieces), error));
 	TS_TRY(ts_json_put(json, "requests", json_integer(course->requests), error));
-	ts_buf_init(&buf, 16384);
 	TS_TRY(ts_json_write(json, &buf, error));
 	return ts_buf_take(&buf, out_json, error);
 }

@@ -231,6 +231,7 @@ enum ts_err ts_ps_decoder_parameters(bool vad, char **out_json, struct ts_error 
 	TS_AUTOJSON json_t *json = json_object();
 	TS_AUTOBUF struct ts_buf buf;
 
+	ts_buf_init(&buf, 4096);
 	if (!json)
 		return ts_fail_nomem(error);
 	TS_TRY(ts_json_put(json, "vad", json_boolean(vad), error));
@@ -239,7 +240,6 @@ enum ts_err ts_ps_decoder_parameters(bool vad, char **out_json, struct ts_error 
 	TS_TRY(ts_json_put(json, "passes", json_string("fwdtree,fwdflat,bestpath"), error));
 	TS_TRY(ts_json_put(json, "language_weight", json_real(strtod(LANGUAGE_WEIGHT, NULL)), error));
 	TS_TRY(ts_json_put(json, "bestpath_weight", json_real(strtod(BESTPATH_WEIGHT, NULL)), error));
-	ts_buf_init(&buf, 4096);
 	TS_TRY(ts_json_write(json, &buf, error));
 	return ts_buf_take(&buf, out_json, error);
 }
