@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import sys
+import textwrap
 import threading
 import time
 import urllib.parse
@@ -122,10 +123,10 @@ def draw(job):
     stage = (job["status"] == "processing" and job["stage"]) or job["status"]
     amount = f"{clock(fraction * length)} of {clock(length)}" if length else ""
     if PLAIN:
-        return f"  {stage} {fraction:4.0%} {amount}".rstrip()
-    cells = max(10, min(40, shutil.get_terminal_size().columns - 46))
+        return f"  {stage:<17} {fraction:4.0%}  {amount}".rstrip()
+    cells = max(10, min(40, shutil.get_terminal_size().columns - 50))
     full = round(fraction * cells)
-    return f"  {stage:<13}{green('━' * full)}{dim('━' * (cells - full))} {fraction:4.0%}  {dim(amount)}"
+    return f"  {stage:<17} {green('━' * full)}{dim('━' * (cells - full))} {fraction:4.0%}  {dim(amount)}"
 
 
 def follow(api, path):
@@ -161,8 +162,12 @@ def correct_words(said, heard):
 
 def show_transcript(transcript, media):
     head("Transcript")
+    width = min(100, shutil.get_terminal_size().columns) - 21
     for segment in transcript["segments"]:
-        print(f"  {dim(clock(segment['start']) + ' → ' + clock(segment['end']))}  {segment['text']}")
+        lines = textwrap.wrap(segment["text"], max(30, width)) or [""]
+        print(f"  {dim(clock(segment['start']) + ' → ' + clock(segment['end']))}  {lines[0]}")
+        for line in lines[1:]:
+            print(f"{'':19}{line}")
     if not transcript["segments"]:
         print(dim("  (no speech)"))
     beside = media.with_suffix(".txt")
