@@ -18,6 +18,11 @@ RULES = [
     ("a path of one machine", lambda p: True, re.compile(r"(^|[^A-Za-z0-9_.$}])/(work|farm|root)/")),
     ("a download address", lambda p: p.name == "package-lock.json", re.compile(r'"resolved": *"https?:')),
     (
+        "a skip that cmocka reports as a failure (return instead, where the test does not apply)",
+        lambda p: p.parts[0] == "tests" and p.suffix in (".c", ".h"),
+        re.compile(r"\bskip\(\);"),
+    ),
+    (
         "a fixed wait",
         lambda p: p.parts[0] in ("tests", "bench"),
         re.compile(r"\b(sleep|usleep|nanosleep|time\.sleep)\b *\(? *[0-9.]|\bsetTimeout\(\s*(resolve|r|done)\b"),
@@ -99,6 +104,7 @@ def self_test():
         ({"a.md": "```\n[x](missing.md)\n```\n`[x](missing.md)`\n"}, 0),
         ({"tests/a.mjs": "await new Promise((resolve) => setTimeout(resolve, 100));\n"}, 1),
         ({"tests/a.c": "usleep(1000);\n", "src/a.c": "usleep(1000);\n"}, 1),
+        ({"tests/a.c": "\tskip();\n"}, 1),
         ({"src/a.c": "// TO" "DO later\n"}, 1),
         ({"a.sh": "cd /ro" "ot/x\n", "b.sh": 'cd "$x/root/y"\n'}, 1),
         ({"package-lock.json": '"resolved": "https:' '//x/y.tgz"\n'}, 1),

@@ -217,7 +217,7 @@ static void test_memory_limit(void **state)
 {
 	(void)state;
 	if (ts_jail_is_loose())
-		skip(); // see jail.h
+		return; // see jail.h
 	const int status = jailed(allocate_much, (uint64_t)512 << 20, 0);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 33);
