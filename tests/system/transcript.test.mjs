@@ -18,10 +18,10 @@ after(() => world.finish());
 // Submits a file and waits for the end.
 async function transcribe(file, expected = 'completed') {
   const job = await world.submit(service, { callback_url: receiver.url }, { file: fs.readFileSync(file) });
-  return world.final(service, job.id, expected, 180);
+  return world.final(service, job.id, expected, 600);
 }
 
-test('the sample comes back with its words, times, subtitles and a signed callback', { timeout: 600_000 }, async (t) => {
+test('the sample comes back with its words, times, subtitles and a signed callback', { timeout: 900_000 }, async (t) => {
   const job = await transcribe(sample.file);
   assert.equal(job.progress, 1);
   assert.equal(job.error, null);
@@ -92,18 +92,18 @@ test('the sample comes back with its words, times, subtitles and a signed callba
   });
 });
 
-test('several jobs run at once, and each gets its own transcript', { timeout: 600_000 }, async () => {
+test('several jobs run at once, and each gets its own transcript', { timeout: 900_000 }, async () => {
   const bytes = sample.bytes;
   const jobs = await Promise.all(
     [1, 2, 3].map((n) => world.submit(service, { video_id: `video-${n}` }, { file: bytes })),
   );
-  const done = await Promise.all(jobs.map((job) => world.final(service, job.id, 'completed', 240)));
+  const done = await Promise.all(jobs.map((job) => world.final(service, job.id, 'completed', 600)));
   assert.deepEqual(done.map((job) => job.video_id), ['video-1', 'video-2', 'video-3']);
   const texts = await Promise.all(jobs.map(async (job) => (await world.transcript(service, job.id)).text));
   for (const text of texts) assert.ok(rightWords(sample.text, text).right / rightWords(sample.text, text).total >= 0.8);
 });
 
-test('a video without speech completes with an empty transcript', { timeout: 120_000 }, async () => {
+test('a video without speech completes with an empty transcript', { timeout: 700_000 }, async () => {
   const job = await transcribe(clips.silent());
   const transcript = await world.transcript(service, job.id);
   assert.equal(transcript.text, '');
@@ -120,7 +120,7 @@ const broken = [
   ['a file whose end is missing', clips.truncated, 'media_truncated'],
 ];
 for (const [what, make, code] of broken) {
-  test(`${what} fails the job at once with ${code}`, { timeout: 120_000 }, async () => {
+  test(`${what} fails the job at once with ${code}`, { timeout: 700_000 }, async () => {
     const job = await transcribe(make(), 'failed');
     assert.equal(job.error.code, code);
     assert.ok(job.error.message.length > 10);
@@ -133,7 +133,7 @@ for (const [what, make, code] of broken) {
 }
 
 for (const [what, make] of [['8 kHz WAV', clips.wav], ['Opus in WebM', clips.webm]]) {
-  test(`${what} is read`, { timeout: 120_000 }, async () => {
+  test(`${what} is read`, { timeout: 700_000 }, async () => {
     const job = await transcribe(make());
     assert.ok(Math.abs(job.duration - 2) < 0.2, String(job.duration));
   });
