@@ -167,7 +167,7 @@ def show_transcript(transcript, media):
         lines = textwrap.wrap(segment["text"], max(30, width)) or [""]
         print(f"  {dim(clock(segment['start']) + ' → ' + clock(segment['end']))}  {lines[0]}")
         for line in lines[1:]:
-            print(f"{'':19}{line}")
+            print(f"{'':21}{line}")
     if not transcript["segments"]:
         print(dim("  (no speech)"))
     beside = media.with_suffix(".txt")
