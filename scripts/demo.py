@@ -44,8 +44,8 @@ def head(text):
     print(f"\n{bold(text)}")
 
 
-def row(name, value, note="", width=11):
-    print(f"  {name:<{width}} {value}" + (f"  {dim(note)}" if note else ""))
+def row(name, value, note=""):
+    print(f"  {name:<17} {value}" + (f"  {dim(note)}" if note else ""))
 
 
 class Failure(Exception):
@@ -196,10 +196,10 @@ def show_callback(receiver, job_id, secret):
         raise Failure(f"no callback came within {CALLBACK_S} seconds") from None
     for name, value in sorted(headers.items()):
         if name.lower().startswith("webhook-"):
-            row(name.lower(), value, width=17)
+            row(name.lower(), value)
     if problem:
         raise Failure(f"the callback's signature does not hold: {problem}")
-    row("signature", green("holds"), "HMAC-SHA256, Standard Webhooks" if secret else "", width=17)
+    row("signature", green("holds"), "HMAC-SHA256, Standard Webhooks" if secret else "")
     event = json.loads(body)
     for line in json.dumps(event, indent=2, ensure_ascii=False).splitlines():
         print(f"  {line}")
