@@ -96,16 +96,16 @@ int64_t ts_worker_backoff(int64_t base_ms, int64_t max_ms, unsigned failures); /
 
 // --- run.c ---
 
-void *ts_slot_main(void *slot);
+void *ts_slot_main(void *arg); // struct ts_slot *
 // Tells the run to stop, for the first reason given.
 void ts_run_stop(struct ts_run *run, enum ts_run_stop reason);
 const char *ts_run_stage_name(int stage);
 
 // --- the other threads ---
 
-void *ts_dispatch_main(void *worker);
-void *ts_lease_main(void *worker);
-void *ts_deliver_main(void *worker);
-void *ts_house_main(void *worker);
+void *ts_dispatch_main(void *arg); // struct ts_worker *
+void *ts_lease_main(void *arg);    // struct ts_worker *
+void *ts_deliver_main(void *arg);  // struct ts_worker *
+void *ts_house_main(void *arg);    // struct ts_worker *
 
 #endif
