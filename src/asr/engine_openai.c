@@ -199,7 +199,7 @@ static enum ts_err write_parameters(const struct course *course, char **out_json
 	static const char *const formats[] = {"verbose_json", "verbose_json", "json"};
 	const struct ts_openai_client *client = &course->engine->client;
 	TS_AUTOJSON json_t *json = json_object();
-	TS_AUTOBUF struct ts_buf buf;
+	TS_AUTOBUF struct ts_buf buf = {0};
 
 	ts_buf_init(&buf, 16384);
 	if (!json)

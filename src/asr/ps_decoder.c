@@ -229,7 +229,7 @@ enum ts_err ts_ps_decoder_window(struct ts_ps_decoder *decoder, const struct ts_
 enum ts_err ts_ps_decoder_parameters(bool vad, char **out_json, struct ts_error *error)
 {
 	TS_AUTOJSON json_t *json = json_object();
-	TS_AUTOBUF struct ts_buf buf;
+	TS_AUTOBUF struct ts_buf buf = {0};
 
 	ts_buf_init(&buf, 4096);
 	if (!json)

@@ -221,7 +221,8 @@ static void on_exit_of(struct supervisor *supervisor, struct child *child, int s
 		read_ready(supervisor, child);
 	close_ready(child);
 	if (supervisor->stopping) {
-		if (by_signal || code) {
+		bool had_not_begun = by_signal && code == SIGTERM && !child->has_line;
+		if ((by_signal || code) && !had_not_begun) {
 			ts_log_warn(log, "child did not end cleanly", TS_STR("child", child->name),
 			            TS_INT(by_signal ? "signal" : "exit_code", code));
 			supervisor->code = supervisor->code ? supervisor->code : TS_EXIT_FAILURE;

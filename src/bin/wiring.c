@@ -58,6 +58,26 @@ static enum ts_err take_override(struct ts_args *args, int argc, char **argv, in
 	return TS_OK;
 }
 
+// --config PATH, --config=PATH.
+static enum ts_err take_config_file(struct ts_args *args, int argc, char **argv, int *index, bool *out_taken,
+                                    struct ts_error *error)
+{
+	static const char name[] = "--config";
+	const char *text = argv[*index], *value = NULL;
+
+	if (strncmp(text, name, strlen(name)) != 0 || (text[strlen(name)] != '=' && text[strlen(name)] != '\0'))
+		return TS_OK;
+	if (text[strlen(name)] == '=')
+		value = text + strlen(name) + 1;
+	else if (*index + 1 < argc)
+		value = argv[++*index];
+	if (!value || !*value)
+		return ts_fail(error, TS_ERR_INVALID, "%s needs the path of a file", name);
+	args->config_file = value;
+	*out_taken = true;
+	return TS_OK;
+}
+
 static enum ts_err sort_arguments(struct ts_args *args, int argc, char **argv, struct ts_error *error)
 {
 	bool options = true;
@@ -75,6 +95,8 @@ static enum ts_err sort_arguments(struct ts_args *args, int argc, char **argv, s
 		if (strcmp(argv[i], "--") == 0)
 			options = false;
 		if (options)
+			TS_TRY(take_config_file(args, argc, argv, &i, &taken, error));
+		if (options && !taken)
 			TS_TRY(take_override(args, argc, argv, &i, &taken, error));
 		if (!taken)
 			args->rest[args->rest_count++] = argv[i];
@@ -178,7 +200,6 @@ static int take_ready_fd(void)
 int ts_program_start(struct ts_program *program, const struct ts_args *args)
 {
 	struct ts_config_sources sources = {
-	    .environment = environ,
 	    .overrides = (const char *const *)args->overrides,
 	    .override_count = args->override_count,
 	};
@@ -186,6 +207,12 @@ int ts_program_start(struct ts_program *program, const struct ts_args *args)
 
 	ts_config_init(&program->config);
 	program->ready_fd = take_ready_fd();
+	// In the environment, so that the children of serve read the same file.
+	if (args->config_file && setenv("CONFIG_FILE", args->config_file, 1) != 0) {
+		ts_fail_errno(&error, TS_ERR_IO, errno, "can't set CONFIG_FILE");
+		return ts_program_fail(program, &error);
+	}
+	sources.environment = environ;
 	if (ts_config_load(&sources, &program->config, &error) != TS_OK)
 		return ts_program_fail(program, &error);
 	open_log(program);

@@ -19,7 +19,8 @@ struct ts_args {
 	size_t override_count;
 	const char **rest; // borrowed from argv; owned array
 	size_t rest_count;
-	bool help, version; // --help -h, --version -V
+	const char *config_file; // --config PATH; borrowed from argv; NULL: none given
+	bool help, version;      // --help -h, --version -V
 };
 enum ts_err ts_args_parse(int argc, char **argv, struct ts_args *out, struct ts_error *error) TS_MUST_USE;
 void ts_args_finish(struct ts_args *args);

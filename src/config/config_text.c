@@ -74,7 +74,8 @@ static const char *shown_default(const struct ts_config_row *row)
 
 void ts_config_help(struct ts_buf *buf)
 {
-	ts_buf_add_str(buf, "Configuration, by --name=value, the environment, or NAME=value lines of CONFIG_FILE;\n"
+	ts_buf_add_str(buf, "Configuration, by --name=value, the environment, or NAME=value lines of the file\n"
+	                    "that --config PATH or CONFIG_FILE names;"
 	                    "NAME_FILE reads a value from a file.\n");
 	for (size_t opener = 0; opener < TS_CONFIG_COUNT; opener++) {
 		if (!opens_group(opener))

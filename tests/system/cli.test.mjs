@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { World } from './harness.mjs';
+import { assertProblem, request, World } from './harness.mjs';
 import { clips, ffprobe, rightWords, sample } from './media.mjs';
 import { OpenAiServer } from './openai-server.mjs';
 
@@ -108,6 +108,23 @@ test('config shows what is in force, secrets masked', { timeout: 60_000 }, async
   assert.match(stdout, /^PORT=8123\b/m);
   for (const secret of ['sk-very-secret', world.secret, world.env.SERVICE_API_KEY]) assert.ok(!stdout.includes(secret));
   assert.match(stdout, /^OPENAI_API_KEY=/m);
+});
+
+test('a file of configuration is named on the command line, and read by the children of serve', { timeout: 60_000 }, async () => {
+  const file = path.join(world.folder, 'my service.conf');
+  fs.writeFileSync(file, 'MAX_WAIT_SECONDS="7"  # short\n');
+  const config = await world.command('transcription', ['config', '--config', file]);
+  assert.match(config.stdout, /^MAX_WAIT_SECONDS=7\b.*file/m, config.stderr);
+
+  const service = await world.serve({}, 'transcription', ['serve', `--config=${file}`]);
+  const answer = await request(service.url, 'GET', '/api/v1/transcriptions/01a20b66-4eac-7967-86e5-4a3331302fde?wait=8');
+  assertProblem(answer, 400, 'invalid-parameter', 'wait');
+  assert.equal((await service.stop()).code, 0);
+
+  fs.writeFileSync(file, 'PORT=80a\n');
+  const bad = await world.command('transcription', ['serve', '--config', file], { env: { PORT: undefined } });
+  assert.equal(bad.code, 2);
+  assert.match(bad.stderr, /^transcription serve: PORT=80a \(.*my service\.conf/m);
 });
 
 test('a secret is read from a file', { timeout: 60_000 }, async () => {

@@ -37,6 +37,38 @@ static void arguments_are_sorted(void **state)
 	assert_false(args.version);
 }
 
+static void a_configuration_file_is_named_in_either_form(void **state)
+{
+	char *together[] = {(char[]){"x"}, (char[]){"--config=a b.conf"}, (char[]){"rest"}, NULL};
+	char *apart[] = {(char[]){"x"}, (char[]){"--config"}, (char[]){"c.conf"}, NULL};
+	char *after[] = {(char[]){"x"}, (char[]){"--"}, (char[]){"--config"}, (char[]){"c.conf"}, NULL};
+	char *bare[] = {(char[]){"x"}, (char[]){"--config"}, NULL};
+	char *empty[] = {(char[]){"x"}, (char[]){"--config="}, NULL};
+	char *other[] = {(char[]){"x"}, (char[]){"--configure=1"}, NULL};
+	struct ts_error error = {0};
+	(void)state;
+
+	TS_AUTOARGS struct ts_args first = {0};
+	assert_ok(ts_args_parse(3, together, &first, &error), &error);
+	assert_string_equal(first.config_file, "a b.conf");
+	assert_int_equal(first.rest_count, 1);
+	TS_AUTOARGS struct ts_args second = {0};
+	assert_ok(ts_args_parse(3, apart, &second, &error), &error);
+	assert_string_equal(second.config_file, "c.conf");
+	assert_int_equal(second.rest_count, 0);
+	TS_AUTOARGS struct ts_args third = {0};
+	assert_ok(ts_args_parse(4, after, &third, &error), &error);
+	assert_null(third.config_file);
+	assert_int_equal(third.rest_count, 3);
+	TS_AUTOARGS struct ts_args fourth = {0};
+	assert_err(ts_args_parse(2, bare, &fourth, &error), TS_ERR_INVALID);
+	assert_contains(error.message, "--config needs the path of a file");
+	assert_err(ts_args_parse(2, empty, &fourth, &error), TS_ERR_INVALID);
+	assert_ok(ts_args_parse(2, other, &fourth, &error), &error);
+	assert_null(fourth.config_file);
+	assert_int_equal(fourth.rest_count, 1);
+}
+
 static void a_missing_value_is_an_error(void **state)
 {
 	char *argv[] = {(char[]){"x"}, (char[]){"--port"}, NULL};
@@ -326,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(arguments_are_sorted),
+	    cmocka_unit_test(a_configuration_file_is_named_in_either_form),
 	    cmocka_unit_test(a_missing_value_is_an_error),
 	    cmocka_unit_test(progress_tells_share_and_time_left),
 	    cmocka_unit_test(help_everywhere),

@@ -55,6 +55,12 @@ static int be_child(const char *mode)
 
 	if (strcmp(mode, "refuse") == 0)
 		return 7;
+	if (strcmp(mode, "starting") == 0) {
+		if (write(BIRTHS_FD, &pid, sizeof pid) != sizeof pid)
+			return 1;
+		for (;;)
+			pause();
+	}
 	// Before the birth is told: the test may send signals from then on.
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -275,6 +281,19 @@ static void told_twice_ends_at_once(void **state)
 	assert_int_equal(WEXITSTATUS(status), 1);
 }
 
+// A program that is still loading dies of the signal: it had nothing to end.
+static void a_stop_while_starting_is_clean(void **state)
+{
+	struct supervised supervised = start("starting", 2, 20000);
+
+	(void)state;
+	next_birth(&supervised);
+	next_birth(&supervised);
+	kill(supervised.pid, SIGTERM);
+	wait_all_gone(&supervised);
+	assert_int_equal(end_of(&supervised), 0);
+}
+
 // timeout(1) and npm tell their child and its group: the same signal again, at the same moment.
 static void a_signal_and_its_twin_are_one_stop(void **state)
 {
@@ -297,6 +316,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(a_first_start_that_fails_ends_all_with_its_code),
 	    cmocka_unit_test(a_child_that_does_not_end_is_killed),
 	    cmocka_unit_test(told_twice_ends_at_once),
+	    cmocka_unit_test(a_stop_while_starting_is_clean),
 	    cmocka_unit_test(a_signal_and_its_twin_are_one_stop),
 	};
 
