@@ -128,7 +128,7 @@ static enum ts_err transcribe(struct attempt *attempt, struct ts_transcript *out
 	enum ts_err err = ts_asr_check(options->engine, job->language, TS_ASR_TRANSCRIBE, error);
 	if (err != TS_OK)
 		return err;
-	TS_TRY(ts_tempdir_create(options->temp_dir, job->id, attempt->run->lease.attempt, &dir, error));
+	TS_TRY(ts_tempdir_create(options->temp_dir, job->id, attempt->run->lease.fence, &dir, error));
 	TS_TRY(open_source(attempt, &dir, &fd, error));
 	err = recognise(attempt, fd, out, error);
 	close(fd);

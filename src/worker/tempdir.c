@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,10 +76,10 @@ static int lock_folder(const char *path, int *out_fd)
 	return 1;
 }
 
-enum ts_err ts_tempdir_create(const char *parent, const char *job_id, int32_t attempt, struct ts_tempdir *out,
+enum ts_err ts_tempdir_create(const char *parent, const char *job_id, int64_t claim, struct ts_tempdir *out,
                               struct ts_error *error)
 {
-	TS_AUTOFREE char *path = ts_asprintf("%s/%s.%d", parent, job_id, (int)attempt);
+	TS_AUTOFREE char *path = ts_asprintf("%s/%s.%" PRId64, parent, job_id, claim);
 	int fd = -1;
 
 	if (!path)
@@ -120,13 +121,13 @@ void ts_tempdir_remove(struct ts_tempdir *dir)
 static bool is_ours(const char *name)
 {
 	char id[TS_UUID_SIZE];
-	int64_t attempt;
+	int64_t claim;
 
 	if (strlen(name) < TS_UUID_SIZE + 1 || name[TS_UUID_SIZE - 1] != '.')
 		return false;
 	memcpy(id, name, TS_UUID_SIZE - 1);
 	id[TS_UUID_SIZE - 1] = '\0';
-	return ts_uuid_is_valid(id) && ts_num_parse_i64(name + TS_UUID_SIZE, 0, INT32_MAX, &attempt, NULL) == TS_OK;
+	return ts_uuid_is_valid(id) && ts_num_parse_i64(name + TS_UUID_SIZE, 0, INT64_MAX, &claim, NULL) == TS_OK;
 }
 
 enum ts_err ts_tempdir_sweep(const char *parent, unsigned *out_removed, struct ts_error *error)

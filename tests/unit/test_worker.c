@@ -252,6 +252,30 @@ static void cancel_frees_the_slot(void **state)
 	assert_contains(rig->callbacks[0].body, "transcription.cancelled");
 }
 
+// The cancelled run may take its time to end; the next one has its attempts and a folder of its own.
+static void a_retry_does_not_wait_for_the_cancelled_run(void **state)
+{
+	struct rig *rig = *state;
+	TS_AUTOJOB struct ts_job job;
+	struct ts_error error = {0};
+	char id[TS_UUID_SIZE];
+
+	rig->options.slots = 2;
+	rig->engine.hold = rig->engine.deaf = true;
+	rig_start(rig);
+	submit_file(rig, false, id);
+	engine_script_wait_held(&rig->engine, 1);
+	ts_job_init(&job);
+	assert_ok(ts_store_cancel(rig->store, id, &job, &error), &error);
+	assert_ok(ts_store_retry(rig->store, id, &job, &error), &error);
+	rig_relay(rig);
+	engine_script_wait_held(&rig->engine, 2);
+	engine_script_release(&rig->engine);
+	ts_job_finish(&job);
+	rig_wait_state(rig, id, TS_JOB_COMPLETED, &job);
+	assert_int_equal(job.attempt, 1);
+}
+
 static void jobs_run_side_by_side_up_to_the_slots(void **state)
 {
 	struct rig *rig = *state;
@@ -402,6 +426,7 @@ int main(int argc, char **argv)
 	    CASE(unreachable_media_is_tried_again),
 	    CASE(unsupported_language_fails_before_the_fetch),
 	    CASE(cancel_frees_the_slot),
+	    CASE(a_retry_does_not_wait_for_the_cancelled_run),
 	    CASE(jobs_run_side_by_side_up_to_the_slots),
 	    CASE(drain_lets_running_jobs_finish),
 	    CASE(stop_hands_back_what_does_not_finish),
