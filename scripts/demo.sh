@@ -73,7 +73,7 @@ env -i PATH="$PATH" HOME="${HOME:-/}" LC_ALL="$LC_ALL" \
 service=$!
 
 PYTHONDONTWRITEBYTECODE=1 python3 "$TS_ROOT/scripts/demo.py" \
-  --url "http://127.0.0.1:$port" --key "$key" --secret "$secret" --pid "$service" --out "$TS_ROOT/out" "$media"
+  --url "http://127.0.0.1:$port" --key="$key" --secret="$secret" --pid "$service" --out "$TS_ROOT/out" "$media"
 
 kill -TERM "$service"
 wait "$service" || {
