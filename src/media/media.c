@@ -6,17 +6,15 @@
 #include "base/mem.h"
 #include "media/child.h"
 #include "media/frames.h"
+#include "media/launch.h"
+#include "media/pool.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,7 +58,7 @@ static enum ts_err make_pipe(int *out_read, int *out_write, struct ts_error *err
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot make a pipe for the media decoder");
 	*out_read = ends[0];
-	*out_write = fcntl(ends[1], F_DUPFD_CLOEXEC, TS_CHILD_OUTPUT_FD + 1);
+	*out_write = ts_launch_above(ends[1]);
 	const int reason = errno;
 	close(ends[1]);
 	if (*out_write < 0 || fcntl(*out_read, F_SETFL, O_NONBLOCK) != 0) {
@@ -70,115 +68,38 @@ static enum ts_err make_pipe(int *out_read, int *out_write, struct ts_error *err
 	return TS_OK;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define KEEP_STDERR 1 // reports of the sanitizer
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define KEEP_STDERR 1
-#endif
-#endif
-#ifndef KEEP_STDERR
-#define KEEP_STDERR 0
-#endif
-
-static int add_actions(posix_spawn_file_actions_t *actions, int input, int output)
+// Decoding runs at a hundred times real time and more; a tenth of it is a runaway.
+static struct ts_child_limits limits_of(const struct ts_media *media)
 {
-	int rc = posix_spawn_file_actions_adddup2(actions, input, TS_CHILD_INPUT_FD);
-
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(actions, output, TS_CHILD_OUTPUT_FD);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(actions, 0, 1);
-	if (rc == 0 && !KEEP_STDERR)
-		rc = posix_spawn_file_actions_adddup2(actions, 0, 2);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addclosefrom_np(actions, TS_CHILD_OUTPUT_FD + 1);
-	return rc;
-}
-
-// The child starts with default signals, nothing blocked: a program that ignores or blocks some must not pass that on.
-static int set_signals(posix_spawnattr_t *attributes)
-{
-	sigset_t none;
-	sigset_t all;
-
-	sigemptyset(&none);
-	sigfillset(&all);
-	int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	if (rc == 0)
-		rc = posix_spawnattr_setsigmask(attributes, &none);
-	if (rc == 0)
-		rc = posix_spawnattr_setsigdefault(attributes, &all);
-	return rc;
-}
-
-// posix_spawn shares our memory until exec, so it costs the same from a small and from a large process, and runs
-// nothing of ours in between.
-static int spawn(struct ts_media *media, int input, int output)
-{
-	const struct ts_media_options *options = &media->options;
-	const char *path = options->child_path ? options->child_path : "/proc/self/exe";
-	char name[] = "transcription-decoder";
-	char argument[] = TS_CHILD_ARGUMENT;
-	char numbers[TS_CHILD_ARGC - 2][24];
-	char *argv[] = {name, argument, numbers[0], numbers[1], numbers[2], numbers[3], NULL};
-	char *environment[] = {NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-
-	snprintf(numbers[0], sizeof numbers[0], "%" PRIu64, options->memory_bytes);
-	// Decoding runs at a hundred times real time and more; a tenth of it is a runaway.
-	snprintf(numbers[1], sizeof numbers[1], "%" PRId64, 60 + options->max_duration_ms / 10000);
-	snprintf(numbers[2], sizeof numbers[2], "%" PRIu64, media->frames.samples_max);
-	snprintf(numbers[3], sizeof numbers[3], "%d", (int)getpid());
-	int rc = posix_spawn_file_actions_init(&actions);
-	if (rc != 0)
-		return rc;
-	rc = posix_spawnattr_init(&attributes);
-	if (rc == 0) {
-		rc = add_actions(&actions, input, output);
-		if (rc == 0)
-			rc = set_signals(&attributes);
-		if (rc == 0)
-			rc = posix_spawn(&media->pid, path, &actions, &attributes, argv, environment);
-		if (rc != 0)
-			media->pid = 0;
-		posix_spawnattr_destroy(&attributes);
-	}
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
+	return (struct ts_child_limits){.memory_bytes = media->options.memory_bytes,
+	                                .cpu_seconds = 60 + (uint64_t)media->options.max_duration_ms / 10000,
+	                                .samples_max = media->frames.samples_max};
 }
 
 static enum ts_err start(struct ts_media *media, int fd, struct ts_error *error)
 {
+	const struct ts_child_limits limits = limits_of(media);
 	AUTOFD int output = -1;
-	// Above the child's numbers for the same reason as the pipe.
-	AUTOFD int input = fcntl(fd, F_DUPFD_CLOEXEC, TS_CHILD_OUTPUT_FD + 1);
 
+	TS_TRY(make_pipe(&media->pipe, &output, error));
+	if (media->options.pool) {
+		if (ts_media_pool_start(media->options.pool, &limits, fd, output, &media->pid))
+			return TS_OK;
+		// A template that died while it was asked may have made a copy: nothing of it may come over our pipe.
+		close_fd(&media->pipe);
+		close_fd(&output);
+		TS_TRY(make_pipe(&media->pipe, &output, error));
+	}
+	AUTOFD int input = ts_launch_above(fd);
 	if (input < 0)
 		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot pass the media to its decoder");
-	TS_TRY(make_pipe(&media->pipe, &output, error));
-	const int rc = spawn(media, input, output);
-	if (rc != 0)
-		return ts_fail_errno(error, rc == ENOMEM ? TS_ERR_NOMEM : TS_ERR_IO, rc, "cannot start the media decoder %s",
-		                     media->options.child_path ? media->options.child_path : "/proc/self/exe");
-	return TS_OK;
+	return ts_launch_child(media->options.child_path, &limits, input, output, &media->pid, error);
 }
 
 static int reap(struct ts_media *media)
 {
-	int status = 0;
+	const int status = media->pid > 0 ? ts_launch_end(media->pid, false) : -1;
 
-	if (media->pid <= 0)
-		return -1;
-	while (waitpid(media->pid, &status, 0) < 0) {
-		if (errno == EINTR)
-			continue;
-		status = -1;
-		break;
-	}
 	media->pid = 0;
 	return status;
 }
@@ -306,147 +227,16 @@ static enum ts_err make(const struct ts_media_options *options, struct ts_media 
 	return TS_OK;
 }
 
-// --- a child started ahead ---
-
-struct ts_media_pool {
-	pthread_mutex_t lock;
-	struct ts_media_options options;
-	struct ts_media *spare; // its child waits for the media; NULL: none
-	int socket;             // to that child; -1: none
-};
-
-// The child's end of the socket stands where the media would be.
-static enum ts_err start_spare(struct ts_media_pool *pool, struct ts_error *error)
-{
-	AUTOFD int theirs = -1;
-	AUTOFD int ours = -1;
-	struct ts_media *media;
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot make a socket for the media decoder");
-	ours = ends[0];
-	theirs = ends[1];
-	TS_TRY(make(&pool->options, &media, error));
-	const enum ts_err err = start(media, theirs, error);
-	if (err != TS_OK) {
-		ts_media_close(media);
-		return err;
-	}
-	pool->spare = media;
-	pool->socket = ours;
-	ours = -1;
-	return TS_OK;
-}
-
-static bool send_media(int socket, int fd)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof fd)];
-	} control = {0};
-	char byte = 0;
-	struct iovec data = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {
-	    .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof fd);
-	memcpy(CMSG_DATA(header), &fd, sizeof fd);
-	return sendmsg(socket, &message, MSG_NOSIGNAL) == 1;
-}
-
-static bool same_limits(const struct ts_media *a, const struct ts_media *b)
-{
-	const char *path = a->options.child_path ? a->options.child_path : "";
-
-	return a->options.memory_bytes == b->options.memory_bytes &&
-	       a->options.max_duration_ms == b->options.max_duration_ms &&
-	       strcmp(path, b->options.child_path ? b->options.child_path : "") == 0;
-}
-
-// Gives media the child that waits, with fd; false: none fits, or it is dead.
-static bool take_spare(struct ts_media_pool *pool, struct ts_media *media, int fd)
-{
-	pthread_mutex_lock(&pool->lock);
-	struct ts_media *spare = pool->spare && same_limits(pool->spare, media) ? pool->spare : NULL;
-	AUTOFD int socket = -1;
-	if (spare) {
-		socket = pool->socket;
-		pool->spare = NULL;
-		pool->socket = -1;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	if (!spare)
-		return false;
-	const bool sent = send_media(socket, fd);
-	if (sent) {
-		media->pid = spare->pid;
-		media->pipe = spare->pipe;
-		spare->pid = 0;
-		spare->pipe = -1;
-	}
-	ts_media_close(spare);
-	return sent;
-}
-
-enum ts_err ts_media_pool_create(const struct ts_media_options *options, struct ts_media_pool **out,
-                                 struct ts_error *error)
-{
-	struct ts_media_pool *pool = ts_calloc(1, sizeof *pool);
-
-	if (!pool)
-		return ts_fail_nomem(error);
-	pthread_mutex_init(&pool->lock, NULL);
-	pool->options = *options;
-	pool->options.pool = NULL;
-	pool->options.abort = NULL;
-	pool->options.log = NULL;
-	pool->socket = -1;
-	const enum ts_err err = start_spare(pool, error);
-	if (err != TS_OK) {
-		ts_media_pool_destroy(pool);
-		return err;
-	}
-	*out = pool;
-	return TS_OK;
-}
-
-void ts_media_pool_refill(struct ts_media_pool *pool)
-{
-	if (!pool)
-		return;
-	pthread_mutex_lock(&pool->lock);
-	if (!pool->spare && start_spare(pool, NULL) != TS_OK)
-		pool->spare = NULL;
-	pthread_mutex_unlock(&pool->lock);
-}
-
-void ts_media_pool_destroy(struct ts_media_pool *pool)
-{
-	if (!pool)
-		return;
-	ts_media_close(pool->spare);
-	close_fd(&pool->socket);
-	pthread_mutex_destroy(&pool->lock);
-	ts_free(pool);
-}
-
-// --- decoding ---
-
 enum ts_err ts_media_open(int fd, const struct ts_media_options *options, struct ts_media **out,
                           struct ts_media_info *out_info, struct ts_error *error)
 {
 	struct ts_media *media;
 	struct ts_frame frame;
-	enum ts_err err = TS_OK;
+	enum ts_err err;
 
 	TS_TRY(check_input(fd, options, error));
 	TS_TRY(make(options, &media, error));
-	if (!options->pool || !take_spare(options->pool, media, fd))
-		err = start(media, fd, error);
+	err = start(media, fd, error);
 	if (err == TS_OK)
 		err = pump(media, &frame, error); // the parser lets nothing but INFO come first
 	if (err != TS_OK) {
@@ -475,9 +265,10 @@ enum ts_err ts_media_read(struct ts_media *media, float *samples, size_t capacit
 		media->count = frame.count;
 	}
 	const size_t n = media->count < capacity ? media->count : capacity;
-	if (n > 0)
+	if (n > 0) {
 		memcpy(samples, media->samples, n * sizeof *samples);
-	media->samples += n;
+		media->samples += n;
+	}
 	media->count -= n;
 	media->read += (int64_t)n;
 	*out_count = n;
@@ -494,8 +285,7 @@ void ts_media_close(struct ts_media *media)
 	if (!media)
 		return;
 	if (media->pid > 0)
-		kill(media->pid, SIGKILL);
-	reap(media);
+		ts_launch_end(media->pid, true);
 	close_fd(&media->pipe);
 	ts_free(media);
 }

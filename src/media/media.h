@@ -18,7 +18,7 @@
 struct ts_media_pool;
 
 struct ts_media_options {
-	struct ts_media_pool *pool; // a child started ahead is taken from there; NULL: each is started when asked for
+	struct ts_media_pool *pool; // gives the child; NULL: it is started when asked for
 	const char *child_path;     // program to execute as the child; NULL: /proc/self/exe
 	uint64_t memory_bytes;      // address space of the child; 0: 1 GiB; about 200 MiB are the libraries'
 	int64_t stall_timeout_ms;   // no frame from the child for that long is TS_ERR_TIMEOUT; 0: 60 s
@@ -62,13 +62,14 @@ int64_t ts_media_position_ms(const struct ts_media *media);
 // Ends the child (kills it when still running), frees. NULL-safe.
 void ts_media_close(struct ts_media *media);
 
-// Keeps one decoder child started ahead: loading the codecs' libraries takes longer than decoding a short file. An
-// open whose limits and child_path are the pool's takes the child that waits there; without one it starts its own.
-// Thread safe. The kernel ends a child with the thread that started it: threads that create or refill must outlive
-// the decodings.
+// Keeps one process that has loaded the codecs' libraries (longer work than decoding a short file) and makes a copy of
+// itself for each open: its template. It never reads media; each copy has its own jail and the limits of its open, and
+// dies alone. Copies share the template's address layout, as forked processes do. Of the options only child_path
+// counts, for all that is opened with the pool. Thread safe. The kernel ends the template and its copies with the thread
+// that started it: threads that create or refill must outlive the decodings.
 enum ts_err ts_media_pool_create(const struct ts_media_options *options, struct ts_media_pool **out,
                                  struct ts_error *error) TS_MUST_USE;
-// Starts another child when none waits; call when there is time. A failure shows in the next open.
+// Starts the template again when it has died; until then each open starts a child by itself.
 void ts_media_pool_refill(struct ts_media_pool *pool);  // NULL-safe
 void ts_media_pool_destroy(struct ts_media_pool *pool); // NULL-safe
 

@@ -9,7 +9,6 @@
 
 #include "base/num.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <libavutil/channel_layout.h>
 #include <libswresample/swresample.h>
@@ -17,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -332,58 +330,52 @@ static void report(const struct ts_error *error)
 	(void)!ts_frames_write(TS_CHILD_OUTPUT_FD, TS_FRAME_ERROR, &payload, sizeof payload.code + length);
 }
 
-// A child that was started ahead waits here, libraries loaded, for the media: one descriptor over the socket that
-// stands in its place. TS_ERR_ABORTED: the parent does not need us.
-static enum ts_err await_media(struct ts_error *error)
+// The kernel kills us with the parent's thread that started us, or our template.
+static enum ts_err die_with_parent(int64_t parent, struct ts_error *error)
 {
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	char byte;
-	struct iovec data = {.iov_base = &byte, .iov_len = 1};
-	struct msghdr message = {
-	    .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	ssize_t got;
-	int fd;
-
-	while ((got = recvmsg(TS_CHILD_INPUT_FD, &message, 0)) < 0 && errno == EINTR)
-		;
-	const struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-	    header->cmsg_len != CMSG_LEN(sizeof fd))
+	// It may have died before the first call took effect.
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != (pid_t)parent)
 		return parent_gone(error);
-	memcpy(&fd, CMSG_DATA(header), sizeof fd);
-	if (dup2(fd, TS_CHILD_INPUT_FD) < 0)
-		return ts_fail(error, TS_ERR_IO, "the media file cannot be taken over");
-	close(fd);
+	return TS_OK;
+}
+
+static enum ts_err parse(char **argv, struct ts_child_limits *out_limits, int64_t *out_parent, struct ts_error *error)
+{
+	int64_t memory;
+	int64_t cpu;
+	int64_t samples;
+
+	TS_TRY(ts_num_parse_i64(argv[2], 0, INT64_MAX, &memory, error));
+	TS_TRY(ts_num_parse_i64(argv[3], 0, INT64_MAX, &cpu, error));
+	TS_TRY(ts_num_parse_i64(argv[4], 1, INT64_MAX, &samples, error));
+	TS_TRY(ts_num_parse_i64(argv[5], 1, INT64_MAX, out_parent, error));
+	*out_limits = (struct ts_child_limits){
+	    .memory_bytes = (uint64_t)memory, .cpu_seconds = (uint64_t)cpu, .samples_max = (uint64_t)samples};
 	return TS_OK;
 }
 
 static enum ts_err child(char **argv, struct ts_error *error)
 {
 	static struct decode d; // too large for the stack, and the one decoding of this process
-	struct ts_jail_options jail = {.input_fd = TS_CHILD_INPUT_FD, .output_fd = TS_CHILD_OUTPUT_FD};
-	int64_t memory;
-	int64_t cpu;
+	struct ts_child_limits limits;
 	int64_t parent;
 	struct stat status;
 
-	TS_TRY(ts_num_parse_i64(argv[2], 0, INT64_MAX, &memory, error));
-	TS_TRY(ts_num_parse_i64(argv[3], 0, INT64_MAX, &cpu, error));
-	TS_TRY(ts_num_parse_i64(argv[4], 1, INT64_MAX, &d.max_samples, error));
-	TS_TRY(ts_num_parse_i64(argv[5], 1, INT64_MAX, &parent, error));
-	// The parent may have died before the first call took effect.
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != (pid_t)parent)
-		return parent_gone(error);
+	TS_TRY(parse(argv, &limits, &parent, error));
+	TS_TRY(die_with_parent(parent, error));
 	ts_source_preload();
-	if (fstat(TS_CHILD_INPUT_FD, &status) == 0 && S_ISSOCK(status.st_mode))
-		TS_TRY(await_media(error));
+	if (fstat(TS_CHILD_INPUT_FD, &status) == 0 && S_ISSOCK(status.st_mode)) {
+		TS_TRY(ts_child_template(&limits, error));
+		TS_TRY(die_with_parent(parent, error)); // a copy starts without
+	}
 	if (fstat(TS_CHILD_INPUT_FD, &status) != 0)
 		return ts_fail(error, TS_ERR_IO, "the media file is not open");
-	jail.memory_bytes = (uint64_t)memory;
-	jail.cpu_seconds = (uint64_t)cpu;
+	const struct ts_jail_options jail = {.memory_bytes = limits.memory_bytes,
+	                                     .cpu_seconds = limits.cpu_seconds,
+	                                     .input_fd = TS_CHILD_INPUT_FD,
+	                                     .output_fd = TS_CHILD_OUTPUT_FD};
 	TS_TRY(ts_jail_enter(&jail, error));
+	d.max_samples = (int64_t)limits.samples_max;
 	return run(&d, status.st_size, error);
 }
 

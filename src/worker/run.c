@@ -301,7 +301,7 @@ void *ts_slot_main(void *arg)
 		pthread_cond_broadcast(&worker->changed);
 		pthread_mutex_unlock(&worker->lock);
 		run_job(worker, &slot->run);
-		ts_media_pool_refill(worker->pool); // the result is out: there is time
+		ts_media_pool_refill(worker->pool); // mends what died, now that the result is out
 		pthread_mutex_lock(&worker->lock);
 		slot->generation++;
 		atomic_fetch_sub(&worker->busy, 1);

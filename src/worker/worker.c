@@ -123,15 +123,14 @@ static void sweep(struct ts_worker *worker)
 		ts_log_info(&worker->options.log, "temporary folders of dead attempts removed", TS_INT("count", removed));
 }
 
-// The limits are those that run.c gives each decoding. Without a pool each job starts its own decoder.
+// Without a pool each job starts its own decoder.
 static void start_pool(struct ts_worker *worker)
 {
-	struct ts_media_options media = {.memory_bytes = worker->options.decoder_memory_bytes,
-	                                 .max_duration_ms = worker->options.max_media_duration_ms};
+	struct ts_media_options media = {.pool = NULL};
 	struct ts_error error = {0};
 
 	if (ts_media_pool_create(&media, &worker->pool, &error) != TS_OK)
-		ts_log_warn(&worker->options.log, "no decoder started ahead", TS_STR("error", error.message));
+		ts_log_warn(&worker->options.log, "no template of decoders", TS_STR("error", error.message));
 }
 
 enum ts_err ts_worker_start(const struct ts_worker_options *options, struct ts_worker **out, struct ts_error *error)

@@ -61,7 +61,7 @@ struct ts_worker {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; // CLOCK_MONOTONIC; broadcast at every change of what the lock guards
 	struct ts_slot *slots;
-	struct ts_media_pool *pool; // a decoder started ahead; NULL: none
+	struct ts_media_pool *pool; // gives the decoders; NULL: each is started by itself
 
 	pthread_t dispatcher, leases, house;
 	pthread_t deliverers[TS_WORKER_DELIVERERS];
