@@ -1,4 +1,5 @@
-// Peak memory of the worker and of its decoder child, side by side for media of different lengths: flat is the aim.
+// Peak memory of the worker, its decoder and the decoders' template, side by side for media of different lengths: flat
+// is the aim.
 // Each case is a fresh process that runs one job through the worker's own path (store, queue, decoder, recogniser).
 #include "null_engine.h"
 #include "place.h"
@@ -29,7 +30,7 @@
 struct result {
 	double audio_s, wall_s;
 	long worker_kib;
-	long decoder_kib; // by the process that watches
+	long template_kib, decoder_kib; // by the process that watches
 };
 
 // --- one case: a process of its own ---
@@ -119,26 +120,31 @@ static int run_case(const char *folder, const char *engine_name, const char *med
 
 // --- the process that watches ---
 
-// The decoder's peak is read while it lives: a high-water mark, so only its last moment can escape.
+// Peaks are read while the processes live: high-water marks, so only the last moment can escape. The template is the
+// first child, which the worker has before any job.
 static void watch(pid_t pid, int pipe, struct result *out)
 {
 	struct pollfd poller = {.fd = pipe, .events = POLLIN};
 	const int64_t from = bench_now_ns();
-	long decoder_kib = 0;
+	long template_kib = 0, decoder_kib = 0;
+	pid_t template = 0;
 	int look_ms = LOOK_MS;
 
 	while (poll(&poller, 1, look_ms) == 0) {
 		pid_t pids[8];
 		const size_t count = bench_descendants(pid, pids, sizeof pids / sizeof *pids);
 		for (size_t i = 0; i < count; i++) {
+			template = template ? template : pids[i];
+			long *const kib = pids[i] == template ? &template_kib : &decoder_kib;
 			const long peak = bench_peak_kib(pids[i]);
-			decoder_kib = peak > decoder_kib ? peak : decoder_kib;
+			*kib = peak > *kib ? peak : *kib;
 		}
 		const int64_t hundredth_ms = (bench_now_ns() - from) / 100000000;
 		look_ms = hundredth_ms > LOOK_MS ? (int)hundredth_ms : LOOK_MS;
 	}
 	if (read(pipe, out, sizeof *out) != (ssize_t)sizeof *out)
 		bench_die("the case ended without a result");
+	out->template_kib = template_kib;
 	out->decoder_kib = decoder_kib;
 }
 
@@ -183,6 +189,16 @@ static double growth(char *const *engines, const struct result *results, size_t 
 	return 0;
 }
 
+// A process that ended between two looks has no peak to show.
+static const char *show(long kib, char text[16])
+{
+	if (kib)
+		snprintf(text, 16, "%.1f", mib(kib));
+	else
+		snprintf(text, 16, "-");
+	return text;
+}
+
 static bool print(char *const *engines, const struct result *results, size_t count)
 {
 	bool missed = false;
@@ -190,12 +206,15 @@ static bool print(char *const *engines, const struct result *results, size_t cou
 	printf("Peak memory of one job, MiB resident; growth: of worker or decoder over the recogniser's first row "
 	       "(bar: %.0f)\n",
 	       BAR_MIB);
-	printf("  %-14s %10s %10s %10s %10s %10s\n", "recogniser", "audio s", "wall s", "worker", "decoder", "growth");
+	printf("  %-14s %9s %9s %9s %9s %9s %9s\n", "recogniser", "audio s", "wall s", "worker", "template", "decoder",
+	       "growth");
 	for (size_t i = 0; i < count; i++) {
 		const double more = growth(engines, results, i);
 		missed = missed || more > BAR_MIB;
-		printf("  %-14s %10.1f %10.1f %10.1f %10.1f %10.1f\n", engines[i], results[i].audio_s, results[i].wall_s,
-		       mib(results[i].worker_kib), mib(results[i].decoder_kib), more);
+		char worker[16], template[16], decoder[16];
+		printf("  %-14s %9.1f %9.1f %9s %9s %9s %9.1f\n", engines[i], results[i].audio_s, results[i].wall_s,
+		       show(results[i].worker_kib, worker), show(results[i].template_kib, template),
+		       show(results[i].decoder_kib, decoder), more);
 	}
 	return missed;
 }

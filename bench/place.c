@@ -196,7 +196,7 @@ static int ascending(const void *a, const void *b)
 double bench_percentile(struct bench_samples *samples, double p)
 {
 	if (samples->count == 0)
-		return NAN;
+		return (double)NAN;
 	qsort(samples->values, samples->count, sizeof *samples->values, ascending);
 	const double rank = ceil(p / 100 * (double)samples->count);
 	return samples->values[rank < 1 ? 0 : (size_t)rank - 1];
