@@ -152,8 +152,10 @@ lane_asan() { build_asan && run_meson build-asan testlog -t 5; }
 lane_tsan() {
   build build-tsan clang -Db_sanitize=thread -Db_lundef=false "${instrumented[@]}" && run_meson build-tsan testlog -t 10
 }
-# Memcheck cannot follow into the jailed decoder (its system call filter), and recognising and encoding are too slow under it.
-valgrind_leaves_out='^(test_media|test_jail|test_pipeline|test_worker|test_pocketsphinx|test_asr$|test_openai$)'
+
+# Memcheck follows neither into the jailed decoder (its system call filter) nor into programs that start themselves again,
+# and recognising and encoding are too slow under it.
+valgrind_leaves_out='^(test_media|test_jail|test_pipeline|test_encode|test_deliver$|test_lease$|test_worker|test_supervise|test_pocketsphinx|test_asr$|test_openai$)'
 lane_valgrind() {
   local tests
   build_gcc || return 1
