@@ -1,17 +1,17 @@
-// The embedded queue: one row a job in the SQLite store's file. A message in flight carries a lease; publishing its job
+// The queue beside the jobs: one row a job in the store's own database. A message in flight carries a lease; publishing its job
 // again makes a new message, so that the end of the old one's handling does not remove the new mention.
 #include "queue/queue_store.h"
 
 #include "base/mem.h"
 #include "queue/queue_ops.h"
-#include "store/store_sqlite_internal.h"
+#include "store/store_sql.h"
 
 #define LEASE_MS 60000
 
 struct queue_store {
 	struct ts_queue queue; // first
 	struct ts_store *store;
-	struct ts_sqlite *sqlite;
+	struct ts_sql *sql;
 	int64_t lease_ms;
 };
 
@@ -33,12 +33,12 @@ static enum ts_err as_queue(enum ts_err err, struct ts_error *error)
 static enum ts_err publish_in(struct queue_store *self, const char *job_id, enum ts_job_priority priority,
                               struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_DURABLE, &tx, error));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_DURABLE, &tx, error));
 	TS_TRY(TS_SQL(&tx, QUEUE_SUPERSEDE, NULL, NULL, NULL, error, TS_T(job_id), TS_I(tx.now)));
 	TS_TRY(TS_SQL(&tx, QUEUE_PUBLISH, NULL, NULL, NULL, error, TS_T(job_id), TS_I(priority), TS_I(tx.now)));
-	return ts_sqlite_commit(&tx, error);
+	return ts_sql_commit(&tx, error);
 }
 
 static enum ts_err publish(struct ts_queue *queue, const char *job_id, enum ts_job_priority priority,
@@ -49,40 +49,40 @@ static enum ts_err publish(struct ts_queue *queue, const char *job_id, enum ts_j
 
 // --- receiving ---
 
-static enum ts_err read_message(sqlite3_stmt *row, void *ctx, struct ts_error *error)
+static enum ts_err read_message(const struct ts_sql_row *row, void *ctx, struct ts_error *error)
 {
 	struct ts_message *message = ctx;
 
 	(void)error;
-	message->tag = (uint64_t)sqlite3_column_int64(row, 0);
-	ts_sqlite_uuid(row, 1, message->job_id);
-	message->priority = (enum ts_job_priority)sqlite3_column_int(row, 2);
+	message->tag = (uint64_t)ts_sql_int(row, 0);
+	ts_sql_uuid(row, 1, message->job_id);
+	message->priority = (enum ts_job_priority)ts_sql_int(row, 2);
 	return TS_OK;
 }
 
 // Without the write lock: whether a message is ready, else how long until one may be (0: none at all).
 static enum ts_err look(struct queue_store *self, bool *out_ready, int64_t *out_in_ms, struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 	int64_t rows, next = 0;
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_READ, &tx, error));
-	TS_TRY(TS_SQL(&tx, QUEUE_ANY, ts_sqlite_row_any, NULL, &rows, error, TS_I(tx.now)));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_READ, &tx, error));
+	TS_TRY(TS_SQL(&tx, QUEUE_ANY, ts_sql_row_any, NULL, &rows, error, TS_I(tx.now)));
 	*out_ready = rows > 0;
 	if (rows == 0)
-		TS_TRY(ts_sqlite_run(&tx, TS_SQL_QUEUE_NEXT, NULL, 0, ts_sqlite_row_int, &next, NULL, error));
+		TS_TRY(ts_sql_run(&tx, TS_SQL_QUEUE_NEXT, NULL, 0, ts_sql_row_int, &next, NULL, error));
 	*out_in_ms = next > tx.now ? next - tx.now : 0;
-	return ts_sqlite_commit(&tx, error);
+	return ts_sql_commit(&tx, error);
 }
 
 static enum ts_err take(struct queue_store *self, struct ts_message *out, bool *out_taken, struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 	int64_t rows;
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_HINT, &tx, error));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_HINT, &tx, error));
 	TS_TRY(TS_SQL(&tx, QUEUE_RECEIVE, read_message, out, &rows, error, TS_I(tx.now), TS_I(tx.now + self->lease_ms)));
-	TS_TRY(ts_sqlite_commit(&tx, error));
+	TS_TRY(ts_sql_commit(&tx, error));
 	*out_taken = rows > 0;
 	return TS_OK;
 }
@@ -97,8 +97,8 @@ static enum ts_err receive_in(struct queue_store *self, int64_t timeout_ms, cons
 	// What changed so far; a message published after this wakes the wait below.
 	TS_TRY(ts_store_wait_change(self->store, &seen, 0, NULL, error));
 	for (;;) {
-		bool ready, taken;
-		int64_t in_ms;
+		bool ready = false, taken = false;
+		int64_t in_ms = 0;
 
 		if (stop && atomic_load(stop))
 			return ts_fail(error, TS_ERR_ABORTED, "stopped waiting for a message");
@@ -135,11 +135,11 @@ static void wake(struct ts_queue *queue)
 
 static enum ts_err ack_in(struct queue_store *self, const struct ts_message *message, struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_HINT, &tx, error));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_HINT, &tx, error));
 	TS_TRY(TS_SQL(&tx, QUEUE_ACK, NULL, NULL, NULL, error, TS_I((int64_t)message->tag)));
-	return ts_sqlite_commit(&tx, error);
+	return ts_sql_commit(&tx, error);
 }
 
 static enum ts_err ack(struct ts_queue *queue, const struct ts_message *message, struct ts_error *error)
@@ -150,11 +150,11 @@ static enum ts_err ack(struct ts_queue *queue, const struct ts_message *message,
 static enum ts_err nack_in(struct queue_store *self, const struct ts_message *message, int64_t delay_ms,
                            struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_HINT, &tx, error));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_HINT, &tx, error));
 	TS_TRY(TS_SQL(&tx, QUEUE_NACK, NULL, NULL, NULL, error, TS_I((int64_t)message->tag), TS_I(tx.now + delay_ms)));
-	return ts_sqlite_commit(&tx, error);
+	return ts_sql_commit(&tx, error);
 }
 
 static enum ts_err nack(struct ts_queue *queue, const struct ts_message *message, int64_t delay_ms,
@@ -165,12 +165,12 @@ static enum ts_err nack(struct ts_queue *queue, const struct ts_message *message
 
 static enum ts_err depth_in(struct queue_store *self, int64_t *out_depth, struct ts_error *error)
 {
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 	int64_t depth = 0;
 
-	TS_TRY(ts_sqlite_begin(self->sqlite, TS_SQLITE_READ, &tx, error));
-	TS_TRY(ts_sqlite_run(&tx, TS_SQL_QUEUE_DEPTH, NULL, 0, ts_sqlite_row_int, &depth, NULL, error));
-	TS_TRY(ts_sqlite_commit(&tx, error));
+	TS_TRY(ts_sql_begin(self->sql, TS_TX_READ, &tx, error));
+	TS_TRY(ts_sql_run(&tx, TS_SQL_QUEUE_DEPTH, NULL, 0, ts_sql_row_int, &depth, NULL, error));
+	TS_TRY(ts_sql_commit(&tx, error));
 	*out_depth = depth;
 	return TS_OK;
 }
@@ -205,16 +205,16 @@ static const struct ts_queue_ops ops = {
 enum ts_err ts_queue_store_open(const struct ts_queue_store_options *options, struct ts_queue **out,
                                 struct ts_error *error)
 {
-	struct ts_sqlite *sqlite = ts_sqlite_check(options->store);
+	struct ts_sql *sql = ts_sql_check(options->store);
 
-	if (!sqlite)
-		return ts_fail(error, TS_ERR_UNSUPPORTED, "the embedded queue needs the embedded store");
+	if (!sql)
+		return ts_fail(error, TS_ERR_UNSUPPORTED, "the queue of rows needs a store that keeps rows");
 	struct queue_store *self = ts_calloc(1, sizeof *self);
 	if (!self)
 		return ts_fail_nomem(error);
 	ts_queue_init(&self->queue, &ops);
 	self->store = options->store;
-	self->sqlite = sqlite;
+	self->sql = sql;
 	self->lease_ms = options->lease_ms > 0 ? options->lease_ms : LEASE_MS;
 	*out = &self->queue;
 	return TS_OK;

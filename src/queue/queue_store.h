@@ -1,4 +1,4 @@
-// The embedded queue: rows with leases in the SQLite store's own file. Wakes receivers of other processes within
+// The queue that needs no broker: rows with leases in the store's own database. Wakes receivers of other processes within
 // milliseconds. Strict priority, then order of arrival.
 #ifndef TS_QUEUE_QUEUE_STORE_H
 #define TS_QUEUE_QUEUE_STORE_H
@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 struct ts_queue_store_options {
-	struct ts_store *store; // a SQLite store, borrowed; may be shared by many queues
+	struct ts_store *store; // borrowed; may be shared by many queues
 	int64_t lease_ms;       // of a received message until acked; 0: 60 s
 };
 

@@ -15,7 +15,7 @@ static const struct {
 #undef TS_STATEMENT
 };
 
-static enum ts_err prepare(struct ts_sqlite_conn *conn, enum ts_sqlite_statement id, sqlite3_stmt **out,
+static enum ts_err prepare(struct ts_sqlite_conn *conn, enum ts_sql_statement id, sqlite3_stmt **out,
                            struct ts_error *error)
 {
 	sqlite3_stmt **slot = &conn->statements[id];
@@ -33,11 +33,11 @@ static enum ts_err prepare(struct ts_sqlite_conn *conn, enum ts_sqlite_statement
 }
 
 // Texts are bound without a copy: the statement is reset before run() returns.
-static int bind(sqlite3_stmt *stmt, const struct ts_sqlite_value *values, size_t count)
+static int bind(sqlite3_stmt *stmt, const struct ts_sql_value *values, size_t count)
 {
 	assert((int)count == sqlite3_bind_parameter_count(stmt));
 	for (size_t i = 0; i < count; i++) {
-		const struct ts_sqlite_value *value = &values[i];
+		const struct ts_sql_value *value = &values[i];
 		int at = (int)i + 1;
 		int rc;
 
@@ -55,15 +55,17 @@ static int bind(sqlite3_stmt *stmt, const struct ts_sqlite_value *values, size_t
 	return SQLITE_OK;
 }
 
-static enum ts_err run(struct ts_sqlite_conn *conn, enum ts_sqlite_statement id, const struct ts_sqlite_value *values,
-                       size_t value_count, ts_sqlite_row_fn *row, void *ctx, int64_t *out_count, struct ts_error *error)
+static enum ts_err run(struct ts_sqlite_conn *conn, enum ts_sql_statement id, const struct ts_sql_value *values,
+                       size_t value_count, ts_sql_row_fn *row, void *ctx, int64_t *out_count, struct ts_error *error)
 {
 	sqlite3_stmt *stmt;
+	struct ts_sql_row current = {.driver = &ts_sqlite_driver};
 	enum ts_err err = TS_OK;
 	int64_t rows = 0;
 	int rc;
 
 	TS_TRY(prepare(conn, id, &stmt, error));
+	current.native = stmt;
 	rc = bind(stmt, values, value_count);
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
 		rc = sqlite3_step(stmt);
@@ -71,7 +73,7 @@ static enum ts_err run(struct ts_sqlite_conn *conn, enum ts_sqlite_statement id,
 			break;
 		rows++;
 		if (row)
-			err = row(stmt, ctx, error);
+			err = row(&current, ctx, error);
 		if (err != TS_OK)
 			break;
 	}
@@ -84,9 +86,8 @@ static enum ts_err run(struct ts_sqlite_conn *conn, enum ts_sqlite_statement id,
 	return err;
 }
 
-enum ts_err ts_sqlite_run(struct ts_sqlite_tx *tx, enum ts_sqlite_statement id, const struct ts_sqlite_value *values,
-                          size_t value_count, ts_sqlite_row_fn *row, void *ctx, int64_t *out_count,
-                          struct ts_error *error)
+static enum ts_err run_in(struct ts_sql_tx *tx, enum ts_sql_statement id, const struct ts_sql_value *values,
+                          size_t value_count, ts_sql_row_fn *row, void *ctx, int64_t *out_count, struct ts_error *error)
 {
 	return run(tx->conn, id, values, value_count, row, ctx, out_count, error);
 }
@@ -117,14 +118,15 @@ static enum ts_err take_reader(struct ts_sqlite *sqlite, struct ts_sqlite_conn *
 	return TS_OK;
 }
 
-static void give_back(struct ts_sqlite_tx *tx)
+static void give_back(struct ts_sql_tx *tx)
 {
-	struct ts_sqlite *sqlite = tx->sqlite;
+	struct ts_sqlite *sqlite = ts_sqlite_of(tx->sql);
+	struct ts_sqlite_conn *conn = tx->conn;
 
-	if (tx->mode == TS_SQLITE_READ) {
+	if (tx->mode == TS_TX_READ) {
 		pthread_mutex_lock(&sqlite->pool_mutex);
-		tx->conn->next = sqlite->idle_readers;
-		sqlite->idle_readers = tx->conn;
+		conn->next = sqlite->idle_readers;
+		sqlite->idle_readers = conn;
 		pthread_cond_signal(&sqlite->pool_cond);
 		pthread_mutex_unlock(&sqlite->pool_mutex);
 	} else {
@@ -133,49 +135,62 @@ static void give_back(struct ts_sqlite_tx *tx)
 	tx->conn = NULL;
 }
 
-static enum ts_err begin_on(struct ts_sqlite_conn *conn, enum ts_sqlite_mode mode, struct ts_error *error)
+static enum ts_err begin_on(struct ts_sqlite_conn *conn, enum ts_sql_mode mode, struct ts_error *error)
 {
-	bool full = mode == TS_SQLITE_DURABLE;
+	bool full = mode == TS_TX_DURABLE;
 
-	if (mode != TS_SQLITE_READ && conn->full_sync != full) {
+	if (mode != TS_TX_READ && conn->full_sync != full) {
 		TS_TRY(ts_sqlite_exec(conn, full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", error));
 		conn->full_sync = full;
 	}
-	return run(conn, mode == TS_SQLITE_READ ? TS_SQL_BEGIN_READ : TS_SQL_BEGIN_WRITE, NULL, 0, NULL, NULL, NULL, error);
+	return run(conn, mode == TS_TX_READ ? TS_SQL_BEGIN_READ : TS_SQL_BEGIN_WRITE, NULL, 0, NULL, NULL, NULL, error);
 }
 
-enum ts_err ts_sqlite_begin(struct ts_sqlite *sqlite, enum ts_sqlite_mode mode, struct ts_sqlite_tx *tx,
-                            struct ts_error *error)
+static enum ts_err begin(struct ts_sql *sql, enum ts_sql_mode mode, struct ts_sql_tx *tx, struct ts_error *error)
 {
+	struct ts_sqlite *sqlite = ts_sqlite_of(sql);
 	struct ts_sqlite_conn *conn;
 
-	if (mode == TS_SQLITE_READ) {
+	if (mode == TS_TX_READ) {
 		TS_TRY(take_reader(sqlite, &conn, error));
 	} else {
 		pthread_mutex_lock(&sqlite->write_mutex);
 		conn = sqlite->writer;
 	}
-	*tx = (struct ts_sqlite_tx){.sqlite = sqlite, .conn = conn, .mode = mode};
+	*tx = (struct ts_sql_tx){.sql = sql, .driver = &ts_sqlite_driver, .conn = conn, .mode = mode};
 	enum ts_err err = begin_on(conn, mode, error);
 	if (err != TS_OK) {
 		give_back(tx);
 		return err;
 	}
-	tx->now = ts_wall_ms(sqlite->clock); // after the wait for the lock: expiry is judged by the time of the write
+	tx->now = ts_wall_ms(sql->clock); // after the wait for the lock: expiry is judged by the time of the write
 	if (tx->now < 1)
 		tx->now = 1;
 	tx->changes = sqlite3_total_changes64(conn->db);
 	return TS_OK;
 }
 
-enum ts_err ts_sqlite_commit(struct ts_sqlite_tx *tx, struct ts_error *error)
+static void rollback(struct ts_sql_tx *tx)
 {
-	bool changed = sqlite3_total_changes64(tx->conn->db) != tx->changes;
-	struct ts_sqlite *sqlite = tx->sqlite;
+	struct ts_sqlite_conn *conn = tx->conn;
 
-	enum ts_err err = run(tx->conn, TS_SQL_COMMIT, NULL, 0, NULL, NULL, NULL, error);
+	// Some failures (disk full, I/O) have rolled it back already.
+	if (!sqlite3_get_autocommit(conn->db)) {
+		enum ts_err ignored = run(conn, TS_SQL_ROLLBACK, NULL, 0, NULL, NULL, NULL, NULL);
+		(void)ignored;
+	}
+	give_back(tx);
+}
+
+static enum ts_err commit(struct ts_sql_tx *tx, struct ts_error *error)
+{
+	struct ts_sqlite_conn *conn = tx->conn;
+	bool changed = sqlite3_total_changes64(conn->db) != tx->changes;
+	struct ts_sqlite *sqlite = ts_sqlite_of(tx->sql);
+
+	enum ts_err err = run(conn, TS_SQL_COMMIT, NULL, 0, NULL, NULL, NULL, error);
 	if (err != TS_OK) {
-		ts_sqlite_rollback(tx);
+		rollback(tx);
 		return err;
 	}
 	give_back(tx);
@@ -184,14 +199,56 @@ enum ts_err ts_sqlite_commit(struct ts_sqlite_tx *tx, struct ts_error *error)
 	return TS_OK;
 }
 
-void ts_sqlite_rollback(struct ts_sqlite_tx *tx)
+static enum ts_err exec(struct ts_sql_tx *tx, const char *sql, struct ts_error *error)
 {
-	if (!tx->conn)
-		return;
-	// Some failures (disk full, I/O) have rolled it back already.
-	if (!sqlite3_get_autocommit(tx->conn->db)) {
-		enum ts_err ignored = run(tx->conn, TS_SQL_ROLLBACK, NULL, 0, NULL, NULL, NULL, NULL);
-		(void)ignored;
-	}
-	give_back(tx);
+	return ts_sqlite_exec(tx->conn, sql, error);
 }
+
+// --- columns ---
+
+static bool is_null(const struct ts_sql_row *row, int column)
+{
+	return sqlite3_column_type(row->native, column) == SQLITE_NULL;
+}
+
+static int64_t get_int(const struct ts_sql_row *row, int column)
+{
+	return sqlite3_column_int64(row->native, column);
+}
+
+static double get_double(const struct ts_sql_row *row, int column)
+{
+	return sqlite3_column_double(row->native, column);
+}
+
+static const char *get_chars(const struct ts_sql_row *row, int column)
+{
+	return (const char *)sqlite3_column_text(row->native, column);
+}
+
+static size_t get_bytes(const struct ts_sql_row *row, int column)
+{
+	return (size_t)sqlite3_column_bytes(row->native, column);
+}
+
+static int column_count(const struct ts_sql_row *row)
+{
+	return sqlite3_column_count(row->native);
+}
+
+const struct ts_sql_driver ts_sqlite_driver = {
+    .begin = begin,
+    .commit = commit,
+    .rollback = rollback,
+    .run = run_in,
+    .exec = exec,
+    .is_null = is_null,
+    .get_int = get_int,
+    .get_double = get_double,
+    .get_chars = get_chars,
+    .get_bytes = get_bytes,
+    .column_count = column_count,
+    .watch = ts_sqlite_watch,
+    .migrations = ts_sqlite_migrations,
+    .migration_count = &ts_sqlite_migrations_count,
+};

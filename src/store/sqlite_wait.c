@@ -12,57 +12,23 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define POLL_MS 250
 #define POLL_WITHOUT_INOTIFY_MS 20
-// A waiter looks at its stop flag this often: the flag may be set without a wake.
-#define STOP_LOOK_MS 50
-
-enum ts_err ts_sqlite_wait_init(struct ts_sqlite *sqlite, struct ts_error *error)
-{
-	pthread_condattr_t attr;
-
-	sqlite->generation = 1;
-	sqlite->watch_fd = -1;
-	sqlite->watch_event = -1;
-	if (pthread_condattr_init(&attr) != 0)
-		return ts_fail_nomem(error);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	int rc = pthread_cond_init(&sqlite->wait_cond, &attr);
-	pthread_condattr_destroy(&attr);
-	if (rc != 0)
-		return ts_fail_errno(error, TS_ERR_STORE, rc, "cannot make a condition");
-	pthread_mutex_init(&sqlite->wait_mutex, NULL);
-	return TS_OK;
-}
-
-static void change_seen(struct ts_sqlite *sqlite)
-{
-	pthread_mutex_lock(&sqlite->wait_mutex);
-	sqlite->generation++;
-	pthread_cond_broadcast(&sqlite->wait_cond);
-	pthread_mutex_unlock(&sqlite->wait_mutex);
-}
-
-void ts_sqlite_wake(struct ts_store *store)
-{
-	change_seen(ts_sqlite_of(store));
-}
-
 // By path: closing a descriptor of the database would drop the locks SQLite holds on it.
 void ts_sqlite_notify(struct ts_sqlite *sqlite)
 {
 	if (utimensat(AT_FDCWD, sqlite->path, NULL, 0) != 0)
-		change_seen(sqlite);
+		ts_sql_wait_seen(&sqlite->sql);
 }
 
 static enum ts_err read_version(struct ts_sqlite_conn *conn, int64_t *out, struct ts_error *error)
 {
-	struct ts_sqlite_tx look = {.conn = conn, .mode = TS_SQLITE_READ}; // not begun: a pragma needs none
+	// Not begun: a pragma needs none.
+	struct ts_sql_tx look = {.driver = &ts_sqlite_driver, .conn = conn, .mode = TS_TX_READ};
 
-	return ts_sqlite_run(&look, TS_SQL_DATA_VERSION, NULL, 0, ts_sqlite_row_int, out, NULL, error);
+	return ts_sql_run(&look, TS_SQL_DATA_VERSION, NULL, 0, ts_sql_row_int, out, NULL, error);
 }
 
 static void drain(int fd)
@@ -91,7 +57,7 @@ static void *watch(void *arg)
 			continue; // the next call of the store says what is wrong
 		if (version != sqlite->watch_version) {
 			sqlite->watch_version = version;
-			change_seen(sqlite);
+			ts_sql_wait_seen(&sqlite->sql);
 		}
 	}
 }
@@ -107,7 +73,7 @@ static void watch_undo(struct ts_sqlite *sqlite)
 	sqlite->watch_conn = NULL;
 }
 
-// Under wait_mutex. What changes after it returned wakes waiters.
+// What changes after it returned wakes waiters.
 static enum ts_err start_watching(struct ts_sqlite *sqlite, struct ts_error *error)
 {
 	sigset_t all, before;
@@ -125,7 +91,7 @@ static enum ts_err start_watching(struct ts_sqlite *sqlite, struct ts_error *err
 		sqlite->watch_fd = -1;
 	}
 	if (sqlite->watch_fd < 0)
-		ts_log_warn(&sqlite->log, "no inotify for the store: polling instead",
+		ts_log_warn(&sqlite->sql.log, "no inotify for the store: polling instead",
 		            TS_INT("every_ms", POLL_WITHOUT_INOTIFY_MS));
 	err = read_version(sqlite->watch_conn, &sqlite->watch_version, error);
 	if (err != TS_OK)
@@ -157,47 +123,11 @@ void ts_sqlite_wait_finish(struct ts_sqlite *sqlite)
 		pthread_join(sqlite->watch_thread, NULL);
 	}
 	watch_undo(sqlite);
-	pthread_cond_destroy(&sqlite->wait_cond);
-	pthread_mutex_destroy(&sqlite->wait_mutex);
 }
 
-static struct timespec deadline_after(const struct timespec *now, int64_t ms)
+enum ts_err ts_sqlite_watch(struct ts_sql *sql, struct ts_error *error)
 {
-	struct timespec at = *now;
+	struct ts_sqlite *sqlite = ts_sqlite_of(sql);
 
-	at.tv_sec += (time_t)(ms / 1000);
-	at.tv_nsec += (long)(ms % 1000) * 1000000L;
-	if (at.tv_nsec >= 1000000000L) {
-		at.tv_sec++;
-		at.tv_nsec -= 1000000000L;
-	}
-	return at;
-}
-
-// Machine time on purpose: a caller's patience is real whatever the store's clock says.
-enum ts_err ts_sqlite_wait_change(struct ts_store *store, uint64_t *seen, int64_t timeout_ms, const atomic_bool *stop,
-                                  struct ts_error *error)
-{
-	struct ts_sqlite *sqlite = ts_sqlite_of(store);
-	int64_t end = ts_mono_ms(ts_clock_system()) + (timeout_ms > 0 ? timeout_ms : 0);
-	enum ts_err err = TS_OK;
-
-	pthread_mutex_lock(&sqlite->wait_mutex);
-	if (!sqlite->watching)
-		err = start_watching(sqlite, error);
-	while (err == TS_OK && *seen == sqlite->generation && !(stop && atomic_load(stop))) {
-		struct timespec now;
-		int64_t left = end - ts_mono_ms(ts_clock_system());
-		if (left <= 0)
-			break;
-		if (stop && left > STOP_LOOK_MS)
-			left = STOP_LOOK_MS;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		struct timespec at = deadline_after(&now, left);
-		pthread_cond_timedwait(&sqlite->wait_cond, &sqlite->wait_mutex, &at);
-	}
-	if (err == TS_OK)
-		*seen = sqlite->generation;
-	pthread_mutex_unlock(&sqlite->wait_mutex);
-	return err;
+	return sqlite->watching ? TS_OK : start_watching(sqlite, error);
 }

@@ -122,13 +122,13 @@ static void durable_transactions_are_synchronous(void **state)
 {
 	struct fixture *f = *state;
 	static const struct {
-		enum ts_sqlite_mode mode;
+		enum ts_sql_mode mode;
 		int synchronous; // 2: each commit reaches the disk, 1: only checkpoints do
-	} cases[] = {{TS_SQLITE_DURABLE, 2}, {TS_SQLITE_HINT, 1}, {TS_SQLITE_HINT, 1}, {TS_SQLITE_DURABLE, 2}};
+	} cases[] = {{TS_TX_DURABLE, 2}, {TS_TX_HINT, 1}, {TS_TX_HINT, 1}, {TS_TX_DURABLE, 2}};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		TS_AUTOTX struct ts_sqlite_tx tx = {0};
-		ok(ts_sqlite_begin(ts_sqlite_check(f->store), cases[i].mode, &tx, &f->error));
+		TS_AUTOTX struct ts_sql_tx tx = {0};
+		ok(ts_sql_begin(ts_sql_check(f->store), cases[i].mode, &tx, &f->error));
 		assert_int_equal(pragma(tx.conn, "PRAGMA synchronous"), cases[i].synchronous);
 		assert_int_equal(pragma(tx.conn, "PRAGMA foreign_keys"), 1);
 	}
@@ -137,9 +137,9 @@ static void durable_transactions_are_synchronous(void **state)
 static void readers_cannot_write(void **state)
 {
 	struct fixture *f = *state;
-	TS_AUTOTX struct ts_sqlite_tx tx = {0};
+	TS_AUTOTX struct ts_sql_tx tx = {0};
 
-	ok(ts_sqlite_begin(ts_sqlite_check(f->store), TS_SQLITE_READ, &tx, &f->error));
+	ok(ts_sql_begin(ts_sql_check(f->store), TS_TX_READ, &tx, &f->error));
 	fails(TS_ERR_STORE, TS_SQL(&tx, JOB_DELETE, NULL, NULL, NULL, &f->error, TS_T("x")));
 }
 
@@ -156,8 +156,8 @@ static void lock_held_too_long_is_an_error(void **state)
 	ok(ts_store_sqlite_open(&options, &other, &f->error));
 	ts_job_init(&out);
 	{
-		TS_AUTOTX struct ts_sqlite_tx tx = {0};
-		ok(ts_sqlite_begin(ts_sqlite_check(f->store), TS_SQLITE_HINT, &tx, &f->error));
+		TS_AUTOTX struct ts_sql_tx tx = {0};
+		ok(ts_sql_begin(ts_sql_check(f->store), TS_TX_HINT, &tx, &f->error));
 		fails(TS_ERR_STORE, ts_store_submit(other, &submit, &out, &replayed, &f->error));
 		assert_non_null(strstr(f->error.message, "locked"));
 		fails(TS_ERR_NOT_FOUND, ts_store_get(other, "x", &out, &f->error)); // readers go on
@@ -179,12 +179,12 @@ static void missing_table_is_a_schema_error(void **state)
 
 static int die_inside_a_transaction(struct fixture *f, int orders, int answers)
 {
-	struct ts_sqlite_tx tx = {0};
-	TS_AUTOJOBROW struct ts_sqlite_job row = {0};
+	struct ts_sql_tx tx = {0};
+	TS_AUTOJOBROW struct ts_sql_job row = {0};
 
 	reopen_store(f);
-	ok(ts_sqlite_begin(ts_sqlite_check(f->store), TS_SQLITE_DURABLE, &tx, &f->error));
-	ok(TS_SQL(&tx, JOB_INSERT, ts_sqlite_row_job, &row, NULL, &f->error, TS_T("half"), TS_T("v"), TS_T("u"), TS_T(NULL),
+	ok(ts_sql_begin(ts_sql_check(f->store), TS_TX_DURABLE, &tx, &f->error));
+	ok(TS_SQL(&tx, JOB_INSERT, ts_sql_row_job, &row, NULL, &f->error, TS_T("half"), TS_T("v"), TS_T("u"), TS_T(NULL),
 	          TS_T(NULL), TS_T(NULL), TS_T(NULL), TS_T(NULL), TS_T(NULL), TS_T(NULL), TS_I(1), TS_I(3), TS_I(0),
 	          TS_I(tx.now)));
 	// So much that it does not stay in memory.
