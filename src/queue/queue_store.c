@@ -70,7 +70,7 @@ static enum ts_err look(struct queue_store *self, bool *out_ready, int64_t *out_
 	TS_TRY(TS_SQL(&tx, QUEUE_ANY, ts_sql_row_any, NULL, &rows, error, TS_I(tx.now)));
 	*out_ready = rows > 0;
 	if (rows == 0)
-		TS_TRY(ts_sql_run(&tx, TS_SQL_QUEUE_NEXT, NULL, 0, ts_sql_row_int, &next, NULL, error));
+		TS_TRY(TS_SQL(&tx, QUEUE_NEXT, ts_sql_row_int, &next, NULL, error, TS_I(tx.now)));
 	*out_in_ms = next > tx.now ? next - tx.now : 0;
 	return ts_sql_commit(&tx, error);
 }

@@ -12,5 +12,7 @@ struct ts_migration {
 
 extern const struct ts_migration ts_sqlite_migrations[]; // ascending
 extern const int ts_sqlite_migrations_count;
+extern const struct ts_migration ts_pg_migrations[];
+extern const int ts_pg_migrations_count;
 
 #endif

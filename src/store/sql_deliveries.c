@@ -47,7 +47,7 @@ static enum ts_err look(struct ts_sql *sql, bool *out_due, int64_t *out_next_at,
 	TS_TRY(TS_SQL(&tx, DELIVERY_ANY, ts_sql_row_any, NULL, &rows, error, TS_I(tx.now)));
 	*out_due = rows > 0;
 	if (rows == 0)
-		TS_TRY(ts_sql_run(&tx, TS_SQL_DELIVERY_NEXT, NULL, 0, ts_sql_row_int, out_next_at, NULL, error));
+		TS_TRY(TS_SQL(&tx, DELIVERY_NEXT, ts_sql_row_int, out_next_at, NULL, error, TS_I(tx.now)));
 	return ts_sql_commit(&tx, error);
 }
 
@@ -65,7 +65,7 @@ enum ts_err ts_sql_delivery_claim(struct ts_store *store, int64_t lease_ms, stru
 		TS_TRY(ts_sql_begin(sql, TS_TX_HINT, &tx, error));
 		TS_TRY(TS_SQL(&tx, DELIVERY_CLAIM, read_delivery, &row, &rows, error, TS_I(tx.now), TS_I(tx.now + lease_ms)));
 		if (rows == 0) // another sender was faster
-			TS_TRY(ts_sql_run(&tx, TS_SQL_DELIVERY_NEXT, NULL, 0, ts_sql_row_int, &next_at, NULL, error));
+			TS_TRY(TS_SQL(&tx, DELIVERY_NEXT, ts_sql_row_int, &next_at, NULL, error, TS_I(tx.now)));
 		TS_TRY(ts_sql_commit(&tx, error));
 	}
 	if (rows == 0) {

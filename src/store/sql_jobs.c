@@ -1,4 +1,5 @@
 // Submitting, reading and the user's decisions in the store.
+#include "base/buf.h"
 #include "base/mem.h"
 #include "store/store_sql.h"
 
@@ -51,19 +52,54 @@ static enum ts_err attach_upload(struct ts_sql_tx *tx, const char *upload_id, co
 	return ts_fail_field(error, TS_ERR_NOT_FOUND, "upload_id", "there is no such upload, or it has expired");
 }
 
+// Far below its ceiling the backlog need not be counted for each submit, nor submits take turns: what others may add
+// until the next count lies within the slack.
+#define BACKLOG_FRESH_MS 250
+#define BACKLOG_SLACK 1000
+
+static bool far_below(struct ts_sql *sql, int64_t max_queued)
+{
+	bool far;
+
+	pthread_mutex_lock(&sql->backlog.mutex);
+	far = sql->backlog.counted_at != 0 && ts_mono_ms(ts_clock_system()) - sql->backlog.counted_at < BACKLOG_FRESH_MS &&
+	      sql->backlog.count + BACKLOG_SLACK < max_queued;
+	if (far)
+		sql->backlog.count++;
+	pthread_mutex_unlock(&sql->backlog.mutex);
+	return far;
+}
+
+static enum ts_err check_backlog(struct ts_sql_tx *tx, int64_t max_queued, struct ts_error *error)
+{
+	struct ts_sql *sql = tx->sql;
+	int64_t backlog = 0;
+
+	if (far_below(sql, max_queued))
+		return TS_OK;
+	TS_TRY(ts_sql_run(tx, TS_SQL_BACKLOG, NULL, 0, ts_sql_row_int, &backlog, NULL, error));
+	if (backlog + BACKLOG_SLACK >= max_queued) { // close to the ceiling it is exact
+		TS_TRY(ts_sql_lock(tx, "backlog", error));
+		TS_TRY(ts_sql_run(tx, TS_SQL_BACKLOG, NULL, 0, ts_sql_row_int, &backlog, NULL, error));
+	}
+	if (backlog >= max_queued)
+		return ts_fail(error, TS_ERR_BUSY, "%lld transcriptions are waiting, which is as many as allowed",
+		               (long long)backlog);
+	pthread_mutex_lock(&sql->backlog.mutex);
+	sql->backlog.count = backlog + 1;
+	sql->backlog.counted_at = ts_mono_ms(ts_clock_system());
+	pthread_mutex_unlock(&sql->backlog.mutex);
+	return TS_OK;
+}
+
 static enum ts_err insert_job(struct ts_sql_tx *tx, const struct ts_submit *submit, struct ts_sql_job *out,
                               struct ts_error *error)
 {
 	const struct ts_job *job = submit->job;
 	char id[TS_UUID_SIZE];
 
-	if (submit->max_queued > 0) {
-		int64_t backlog = 0;
-		TS_TRY(ts_sql_run(tx, TS_SQL_BACKLOG, NULL, 0, ts_sql_row_int, &backlog, NULL, error));
-		if (backlog >= submit->max_queued)
-			return ts_fail(error, TS_ERR_BUSY, "%lld transcriptions are waiting, which is as many as allowed",
-			               (long long)backlog);
-	}
+	if (submit->max_queued > 0)
+		TS_TRY(check_backlog(tx, submit->max_queued, error));
 	ts_uuid7(tx->sql->rng, tx->now, id);
 	TS_TRY(TS_SQL(tx, JOB_INSERT, ts_sql_row_job, out, NULL, error, TS_T(id), TS_T(job->video_id), TS_T(job->user_id),
 	              TS_T(job->callback_url), TS_T(job->media_url), TS_T(job->upload_id), TS_T(job->language),
@@ -82,8 +118,10 @@ enum ts_err ts_sql_submit(struct ts_store *store, const struct ts_submit *submit
 	bool replayed = false;
 
 	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_DURABLE, &tx, error));
-	if (submit->idempotency_key)
+	if (submit->idempotency_key) {
+		TS_TRY(ts_sql_lock(&tx, submit->idempotency_key, error));
 		TS_TRY(replay(&tx, submit, &row, &replayed, error));
+	}
 	if (!replayed) {
 		TS_TRY(insert_job(&tx, submit, &row, error));
 		if (submit->idempotency_key)
@@ -133,6 +171,8 @@ static enum ts_err add_to_page(const struct ts_sql_row *row, void *ctx, struct t
 
 static enum ts_sql_statement page_statement(const struct ts_job_filter *filter)
 {
+	if (filter->words)
+		return TS_SQL_JOBS_PAGE_WORDS;
 	if (filter->video_id)
 		return TS_SQL_JOBS_PAGE_VIDEO;
 	if (filter->user_id)
@@ -140,15 +180,44 @@ static enum ts_sql_statement page_statement(const struct ts_job_filter *filter)
 	return filter->has_state ? TS_SQL_JOBS_PAGE_STATE : TS_SQL_JOBS_PAGE;
 }
 
+// Each word in double quotes, so that none means anything to the index but itself.
+static enum ts_err quoted_words(const char *text, struct ts_buf *out, struct ts_error *error)
+{
+	bool inside = false;
+
+	if (!text)
+		return TS_OK;
+	if (strlen(text) > TS_STORE_WORDS_MAX)
+		return ts_fail_field(error, TS_ERR_INVALID, "q", "must not be longer than %d bytes", TS_STORE_WORDS_MAX);
+	for (const char *c = text; *c; c++) {
+		bool part = ts_sql_is_word((unsigned char)*c);
+		if (part != inside)
+			ts_buf_add_str(out, inside ? "\" " : "\"");
+		if (part)
+			ts_buf_add(out, c, 1);
+		inside = part;
+	}
+	if (inside)
+		ts_buf_add_str(out, "\"");
+	TS_TRY(ts_buf_status(out, error));
+	if (ts_buf_str(out)[0] == '\0')
+		return ts_fail_field(error, TS_ERR_INVALID, "q", "must hold at least one word");
+	return TS_OK;
+}
+
 enum ts_err ts_sql_list(struct ts_store *store, const struct ts_job_filter *filter, struct ts_job_page *out,
                         struct ts_error *error)
 {
 	TS_AUTOTX struct ts_sql_tx tx = {0};
 	TS_CLEANUP(ts_job_page_finish) struct ts_job_page page = {0};
+	TS_AUTOBUF struct ts_buf words;
 	char before_id[TS_UUID_SIZE];
 	int64_t before;
 
+	ts_buf_init(&words, 4 * TS_STORE_WORDS_MAX);
+
 	TS_TRY(ts_cursor_read(filter->cursor, &before, before_id, error));
+	TS_TRY(quoted_words(filter->words, &words, error));
 	// One more than asked for tells whether there is a next page.
 	page.jobs = ts_calloc(filter->limit + 1, sizeof *page.jobs);
 	if (!page.jobs)
@@ -162,10 +231,11 @@ enum ts_err ts_sql_list(struct ts_store *store, const struct ts_job_filter *filt
 	    TS_I(before),
 	    TS_T(before_id),
 	    TS_I(filter->limit + 1),
+	    TS_T(ts_buf_str(&words)),
 	};
+	size_t count = sizeof values / sizeof values[0] - (filter->words ? 0 : 1);
 	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_READ, &tx, error));
-	TS_TRY(ts_sql_run(&tx, page_statement(filter), values, sizeof values / sizeof values[0], add_to_page, &page, NULL,
-	                  error));
+	TS_TRY(ts_sql_run(&tx, page_statement(filter), values, count, add_to_page, &page, NULL, error));
 	TS_TRY(ts_sql_commit(&tx, error));
 	if (page.count > filter->limit) {
 		ts_job_finish(&page.jobs[--page.count]);

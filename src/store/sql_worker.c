@@ -1,27 +1,55 @@
 // The outbox and a worker's part in the store. A worker's writes are fenced by owner, attempt and the claim's
 // number; a statement that touches no row means that the lease is lost.
+#include "base/buf.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "store/store_sql.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 // --- the outbox ---
 
+struct outbox_row {
+	struct ts_outbox_item item;
+	int64_t due_at;
+};
+
 struct outbox_rows {
-	struct ts_outbox_item *items;
+	struct outbox_row *items;
 	size_t count;
 };
+
+static void outbox_rows_finish(struct outbox_rows *rows)
+{
+	ts_free(rows->items);
+}
 
 static enum ts_err read_outbox(const struct ts_sql_row *row, void *ctx, struct ts_error *error)
 {
 	struct outbox_rows *rows = ctx;
-	struct ts_outbox_item *item = &rows->items[rows->count++];
+	struct outbox_row *found = &rows->items[rows->count++];
 
 	(void)error;
-	item->row = ts_sql_int(row, 0);
-	ts_sql_uuid(row, 1, item->job_id);
-	item->priority = (enum ts_job_priority)ts_sql_int(row, 2);
+	found->item.row = ts_sql_int(row, 0);
+	ts_sql_uuid(row, 1, found->item.job_id);
+	found->item.priority = (enum ts_job_priority)ts_sql_int(row, 2);
+	found->due_at = ts_sql_int(row, 3);
 	return TS_OK;
+}
+
+// Rows that a statement changed come back in no order.
+static int by_urgency(const void *left, const void *right)
+{
+	const struct outbox_row *a = left, *b = right;
+
+	if (a->item.priority != b->item.priority)
+		return a->item.priority < b->item.priority ? -1 : 1;
+	if (a->due_at != b->due_at)
+		return a->due_at < b->due_at ? -1 : 1;
+	return a->item.row < b->item.row ? -1 : a->item.row > b->item.row;
 }
 
 // Relays look often and find little: the look takes no write lock.
@@ -41,7 +69,7 @@ enum ts_err ts_sql_outbox_claim(struct ts_store *store, int64_t lease_ms, struct
                                 size_t *out_count, struct ts_error *error)
 {
 	TS_AUTOTX struct ts_sql_tx tx = {0};
-	struct outbox_rows rows = {.items = items};
+	TS_CLEANUP(outbox_rows_finish) struct outbox_rows rows = {0};
 	bool empty;
 
 	TS_TRY(outbox_is_empty(ts_sql_of(store), &empty, error));
@@ -49,11 +77,17 @@ enum ts_err ts_sql_outbox_claim(struct ts_store *store, int64_t lease_ms, struct
 		*out_count = 0;
 		return TS_OK;
 	}
+	rows.items = ts_calloc(capacity, sizeof *rows.items);
+	if (!rows.items)
+		return ts_fail_nomem(error);
 	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_HINT, &tx, error));
-	TS_TRY(TS_SQL(&tx, OUTBOX_DUE, read_outbox, &rows, NULL, error, TS_I(tx.now), TS_I((int64_t)capacity)));
-	for (size_t i = 0; i < rows.count; i++)
-		TS_TRY(TS_SQL(&tx, OUTBOX_LEASE, NULL, NULL, NULL, error, TS_I(items[i].row), TS_I(tx.now + lease_ms)));
+	TS_TRY(TS_SQL(&tx, OUTBOX_CLAIM, read_outbox, &rows, NULL, error, TS_I(tx.now), TS_I((int64_t)capacity),
+	              TS_I(tx.now + lease_ms)));
 	TS_TRY(ts_sql_commit(&tx, error));
+	if (rows.count > 1)
+		qsort(rows.items, rows.count, sizeof *rows.items, by_urgency);
+	for (size_t i = 0; i < rows.count; i++)
+		items[i] = rows.items[i].item;
 	*out_count = rows.count;
 	return TS_OK;
 }
@@ -62,10 +96,15 @@ enum ts_err ts_sql_outbox_done(struct ts_store *store, const struct ts_outbox_it
                                struct ts_error *error)
 {
 	TS_AUTOTX struct ts_sql_tx tx = {0};
+	TS_AUTOBUF struct ts_buf numbers; // a JSON array
 
-	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_HINT, &tx, error));
+	ts_buf_init(&numbers, 32 * (count + 1));
 	for (size_t i = 0; i < count; i++)
-		TS_TRY(TS_SQL(&tx, OUTBOX_DONE, NULL, NULL, NULL, error, TS_I(items[i].row), TS_T(items[i].job_id)));
+		ts_buf_printf(&numbers, "%c%" PRId64, i ? ',' : '[', items[i].row);
+	ts_buf_add_str(&numbers, "]");
+	TS_TRY(ts_buf_status(&numbers, error));
+	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_HINT, &tx, error));
+	TS_TRY(TS_SQL(&tx, OUTBOX_DONE, NULL, NULL, NULL, error, TS_T(ts_buf_str(&numbers))));
 	return ts_sql_commit(&tx, error);
 }
 
@@ -203,21 +242,37 @@ enum ts_err ts_sql_fail_job(struct ts_store *store, const struct ts_lease *lease
 	return TS_OK;
 }
 
+// What the search over transcripts sees: the index of one document has a ceiling (PostgreSQL: 1 MB with positions).
+static enum ts_err searched_text(const struct ts_transcript *transcript, char **out, struct ts_error *error)
+{
+	TS_TRY(ts_transcript_text(transcript, out, error));
+	size_t length = strlen(*out);
+	if (length > TS_STORE_SEARCHED_MAX)
+		(*out)[ts_utf8_cut(*out, length, TS_STORE_SEARCHED_MAX)] = '\0';
+	for (char *c = *out; *c; c++)
+		if (!ts_sql_is_word((unsigned char)*c))
+			*c = ' ';
+	return TS_OK;
+}
+
 enum ts_err ts_sql_finish(struct ts_store *store, const struct ts_lease *lease, const struct ts_transcript *transcript,
                           struct ts_error *error)
 {
-	TS_AUTOFREE char *body = NULL;
+	TS_AUTOFREE char *body = NULL, *text = NULL;
 	TS_AUTOTX struct ts_sql_tx tx = {0};
 	TS_AUTOJOBROW struct ts_sql_job row = {0};
 	int64_t rows;
 
-	TS_TRY(ts_transcript_to_json(transcript, &body, error)); // before the write lock is taken
+	// Before the write lock is taken.
+	TS_TRY(ts_transcript_to_json(transcript, &body, error));
+	TS_TRY(searched_text(transcript, &text, error));
 	TS_TRY(ts_sql_begin(ts_sql_of(store), TS_TX_DURABLE, &tx, error));
 	TS_TRY(TS_SQL(&tx, JOB_FINISH, ts_sql_row_job, &row, &rows, error, LEASE(lease), TS_I(transcript->duration_ms),
 	              TS_I(tx.now)));
 	if (rows == 0)
 		return fenced(lease, error);
 	TS_TRY(TS_SQL(&tx, TRANSCRIPT_PUT, NULL, NULL, NULL, error, TS_T(row.job.id), TS_T(body), TS_I(tx.now)));
+	TS_TRY(TS_SQL(&tx, TRANSCRIPT_WORDS, NULL, NULL, NULL, error, TS_T(row.job.id), TS_T(text)));
 	TS_TRY(ts_sql_deliver(&tx, &row.job, transcript, error));
 	return ts_sql_commit(&tx, error);
 }

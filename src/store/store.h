@@ -1,4 +1,4 @@
-// The truth about jobs, transcripts, uploads and deliveries, behind one contract: store_sqlite now, store_pg beside it.
+// The truth about jobs, transcripts, uploads and deliveries, behind one contract: store_sqlite on one machine, store_pg for many.
 // Every update enforces the legal transitions (core/transitions.def) in its WHERE; every write of a worker is fenced
 // by lease owner, attempt and claim. Refuses recognition, HTTP and waiting for work (queue/).
 // Thread safe. Times are wall-clock ms of the clock the store was made with. Errors of every function besides those
@@ -48,10 +48,15 @@ struct ts_job_filter {
 	bool has_state;
 	enum ts_job_state state;
 	int64_t created_after, created_before; // exclusive; 0: any
-	const char *cursor;                    // from the page before; NULL: the newest
-	unsigned limit;                        // 1 to TS_STORE_PAGE_MAX
+	// Words that must all be in the transcript, in any order and case; NULL: any. Completed jobs only. Words beyond the
+	// first TS_STORE_SEARCHED_MAX bytes of a transcript's text are not found.
+	const char *words;
+	const char *cursor; // from the page before; NULL: the newest
+	unsigned limit;     // 1 to TS_STORE_PAGE_MAX
 };
 #define TS_STORE_PAGE_MAX 200
+#define TS_STORE_SEARCHED_MAX 250000 // about four hours of speech
+#define TS_STORE_WORDS_MAX 500       // bytes of `words`
 
 struct ts_job_page {
 	struct ts_job *jobs; // newest first
@@ -60,7 +65,7 @@ struct ts_job_page {
 };
 void ts_job_page_finish(struct ts_job_page *page);
 
-// Keyset pagination. TS_ERR_INVALID field "cursor".
+// Keyset pagination. TS_ERR_INVALID field "cursor", "limit" or "q" (`words` is too long or holds no word).
 enum ts_err ts_store_list(struct ts_store *store, const struct ts_job_filter *filter, struct ts_job_page *out,
                           struct ts_error *error) TS_MUST_USE;
 

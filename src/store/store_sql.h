@@ -191,6 +191,13 @@ enum ts_err ts_sql_mention(struct ts_sql_tx *tx, const struct ts_job *job, int64
 enum ts_err ts_sql_deliver(struct ts_sql_tx *tx, const struct ts_job *job, const struct ts_transcript *transcript,
                            struct ts_error *error) TS_MUST_USE;
 
+// Whether a byte belongs to a word of the search: ASCII letters and digits, and all beyond ASCII. The rest separates
+// words, in transcripts and in what is asked, so that both databases see the same ones.
+static inline bool ts_sql_is_word(unsigned char c)
+{
+	return c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 // --- the schema (sql_migrate.c) ---
 
 // The schema's version, 0 for an empty database. TS_ERR_SCHEMA: not ours, newer, or its migrations were changed.

@@ -1,5 +1,5 @@
-// The store under test: one table of back ends, each opened on fresh ground with a manual clock. Every contract test
-// runs once for each of them.
+// The store under test: one table of back ends, each opened on fresh ground with a manual clock. TS_STORE_BACKEND names
+// the one a program runs against (the first by itself): each contract test is run once for each of them.
 #ifndef TS_TESTS_STORE_FIXTURE_H
 #define TS_TESTS_STORE_FIXTURE_H
 
@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "pg_server.h"
+#include "store/store_pg.h"
 #include "store/store_sqlite.h"
 
 #include <ftw.h>
@@ -26,6 +28,7 @@ struct fixture;
 
 struct store_backend {
 	const char *name;
+	void (*prepare)(struct fixture *f); // NULL: nothing
 	// Another handle on the same ground, as another process would have it.
 	enum ts_err (*open)(struct fixture *f, struct ts_store **out, struct ts_error *error);
 };
@@ -34,6 +37,7 @@ struct fixture {
 	const struct store_backend *backend;
 	char dir[128];
 	char path[160];
+	char url[120]; // of the database, for PostgreSQL
 	struct ts_clock_manual clock;
 	const struct ts_clock *use_clock; // NULL: the manual one
 	struct ts_store *store;
@@ -52,11 +56,40 @@ static TS_UNUSED enum ts_err sqlite_open(struct fixture *f, struct ts_store **ou
 	return ts_store_sqlite_open(&options, out, error);
 }
 
-static const struct store_backend store_backends[] = {{"sqlite", sqlite_open}};
+static TS_UNUSED void pg_prepare(struct fixture *f)
+{
+	pg_server_database(f->url, sizeof f->url);
+}
+
+static TS_UNUSED enum ts_err pg_open(struct fixture *f, struct ts_store **out, struct ts_error *error)
+{
+	struct ts_store_pg_options options = {
+	    .address = {.url = f->url},
+	    .clock = f->use_clock ? f->use_clock : &f->clock.clock,
+	    .public_url = "https://api.example",
+	    .migrate = true,
+	};
+
+	return ts_store_pg_open(&options, out, error);
+}
+
+static const struct store_backend store_backends[] = {{"sqlite", NULL, sqlite_open},
+                                                      {"postgresql", pg_prepare, pg_open}};
 #define STORE_BACKENDS (sizeof store_backends / sizeof store_backends[0])
 
-// The one the suite runs against now.
-static const struct store_backend *fixture_backend = &store_backends[0];
+static inline const struct store_backend *asked_backend(void)
+{
+	const char *asked = getenv("TS_STORE_BACKEND");
+
+	for (size_t i = 0; asked && i < STORE_BACKENDS; i++)
+		if (strcmp(store_backends[i].name, asked) == 0)
+			return &store_backends[i];
+	if (asked) {
+		fprintf(stderr, "TS_STORE_BACKEND: there is no back end %s\n", asked);
+		exit(1);
+	}
+	return &store_backends[0];
+}
 
 static inline int fixture_setup(void **state)
 {
@@ -64,11 +97,13 @@ static inline int fixture_setup(void **state)
 	const char *tmp = getenv("TMPDIR");
 
 	assert_non_null(f);
-	f->backend = fixture_backend;
+	f->backend = asked_backend();
 	snprintf(f->dir, sizeof f->dir, "%.90s/ts-store-XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->path, sizeof f->path, "%s/store.db", f->dir);
 	ts_clock_manual_init(&f->clock, T0);
+	if (f->backend->prepare)
+		f->backend->prepare(f);
 	if (f->backend->open(f, &f->store, &f->error) != TS_OK)
 		fail_msg("open: %s", f->error.message);
 	*state = f;
@@ -206,17 +241,8 @@ static inline struct ts_store_counts counts_of(struct fixture *f)
 
 #define store_test(function) cmocka_unit_test_setup_teardown(function, fixture_setup, fixture_teardown)
 
-// Runs the suite once for each back end; returns the number of failures.
-#define run_store_tests(tests) run_on_backends(tests, sizeof(tests) / sizeof((tests)[0]))
-static inline int run_on_backends(const struct CMUnitTest *tests, size_t count)
-{
-	int failures = 0;
-
-	for (size_t i = 0; i < STORE_BACKENDS; i++) {
-		fixture_backend = &store_backends[i];
-		failures += _cmocka_run_group_tests(store_backends[i].name, tests, count, NULL, NULL);
-	}
-	return failures;
-}
+// Runs the suite against the back end that was asked for; returns the number of failures.
+#define run_store_tests(tests) \
+	_cmocka_run_group_tests(asked_backend()->name, tests, sizeof(tests) / sizeof((tests)[0]), NULL, NULL)
 
 #endif
