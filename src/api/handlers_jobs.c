@@ -250,6 +250,7 @@ static enum ts_err take_filter(const struct ts_query *query, struct ts_job_filte
 
 	*out = (struct ts_job_filter){.user_id = ts_query_get(query, "user_id"),
 	                              .video_id = ts_query_get(query, "video_id"),
+	                              .words = ts_query_get(query, "q"),
 	                              .cursor = ts_query_get(query, "cursor")};
 	if (status && ts_job_state_parse(status, &out->state, NULL) != TS_OK)
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_PARAMETER, "status",
@@ -277,8 +278,8 @@ static json_t *page_json(const struct ts_job_page *page, const char *base)
 
 enum ts_err ts_handle_list(struct ts_request *request, struct ts_reply *reply, struct ts_problem *problem)
 {
-	static const char *const known[] = {"status",         "user_id", "video_id", "created_after",
-	                                    "created_before", "limit",   "cursor",   NULL};
+	static const char *const known[] = {"status", "user_id", "video_id", "created_after", "created_before", "limit",
+	                                    "cursor", "q",       NULL};
 	struct ts_job_filter filter;
 	struct ts_job_page page = {0};
 	struct ts_error error = {0};
@@ -287,6 +288,8 @@ enum ts_err ts_handle_list(struct ts_request *request, struct ts_reply *reply, s
 	TS_TRY(ts_request_query(request, known, &query, problem));
 	TS_TRY(take_filter(&query, &filter, problem));
 	enum ts_err err = ts_store_list(request->api->options.store, &filter, &page, &error);
+	if (err == TS_ERR_INVALID && strcmp(error.field, "q") == 0)
+		return ts_problem_set(problem, TS_PROBLEM_INVALID_PARAMETER, "q", "q %s", error.message);
 	if (err == TS_ERR_INVALID)
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_PARAMETER, "cursor",
 		                      "cursor must be the next_cursor of the page before");

@@ -1,6 +1,7 @@
 // transcription config, transcription migrate.
+#include "base/mem.h"
 #include "bin/commands.h"
-#include "store/store_sqlite.h"
+#include "bin/wiring_store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,7 @@ int ts_command_config(int argc, char **argv)
 static int migrate(struct ts_program *program, const struct ts_args *args)
 {
 	TS_AUTOPATHS struct ts_paths paths = {0};
+	TS_AUTOFREE char *name = NULL;
 	struct ts_error error = {0};
 	int from, to;
 
@@ -69,11 +71,12 @@ static int migrate(struct ts_program *program, const struct ts_args *args)
 	ts_signals_release(); // a migration is one transaction: it may be interrupted
 	if (ts_paths_load(&program->config, &paths, &error) != TS_OK ||
 	    ts_paths_make(&program->config, &paths, &error) != TS_OK ||
-	    ts_store_sqlite_migrate(paths.database, &from, &to, &error) != TS_OK)
+	    ts_wiring_store_name(program, &paths, &name, &error) != TS_OK ||
+	    ts_wiring_migrate(program, &paths, &from, &to, &error) != TS_OK)
 		return ts_program_fail(program, &error);
 	if (from == to)
-		return ts_program_print("%s: schema %d, up to date\n", paths.database, to);
-	return ts_program_print("%s: schema %d brought to %d\n", paths.database, from, to);
+		return ts_program_print("%s: schema %d, up to date\n", name, to);
+	return ts_program_print("%s: schema %d brought to %d\n", name, from, to);
 }
 
 int ts_command_migrate(int argc, char **argv)

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "base/mem.h"
 #include "bin/wiring.h"
+#include "bin/wiring_queue.h"
 #include "bin/wiring_store.h"
 
 #include <stdio.h>

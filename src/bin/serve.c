@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "bin/commands.h"
 #include "bin/supervise.h"
-#include "store/store_sqlite.h"
+#include "bin/wiring_store.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -71,13 +71,15 @@ static void announce(void *ctx, const char *const *lines)
 
 static int supervise(struct ts_program *program, const struct ts_args *args, const struct ts_paths *paths)
 {
-	TS_AUTOFREE char *api = NULL, *worker = NULL;
-	struct announcement about = {.program = program, .database = paths->database};
+	TS_AUTOFREE char *api = NULL, *worker = NULL, *database = NULL;
+	struct announcement about = {.program = program};
 	struct ts_error error = {0};
 
-	if (sibling("transcription-api", &api, &error) != TS_OK ||
+	if (ts_wiring_store_name(program, paths, &database, &error) != TS_OK ||
+	    sibling("transcription-api", &api, &error) != TS_OK ||
 	    sibling("transcription-worker", &worker, &error) != TS_OK)
 		return ts_program_fail(program, &error);
+	about.database = database;
 	const char *const programs[] = {api, worker};
 	struct ts_supervise_options options = {
 	    .programs = programs,
@@ -107,7 +109,7 @@ static int run(struct ts_program *program, const struct ts_args *args)
 		return code;
 	if (ts_paths_load(&program->config, &paths, &error) != TS_OK ||
 	    ts_paths_make(&program->config, &paths, &error) != TS_OK ||
-	    ts_store_sqlite_migrate(paths.database, &from, &to, &error) != TS_OK)
+	    ts_wiring_migrate(program, &paths, &from, &to, &error) != TS_OK)
 		return ts_program_fail(program, &error);
 	if (from != to)
 		ts_log_info(&program->log, "database brought up to date", TS_INT("from", from), TS_INT("to", to));

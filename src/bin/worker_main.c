@@ -3,6 +3,7 @@
 #include "bin/wiring.h"
 #include "bin/wiring_engine.h"
 #include "bin/wiring_guard.h"
+#include "bin/wiring_queue.h"
 #include "bin/wiring_store.h"
 #include "bin/worker_http.h"
 #include "net/http.h"

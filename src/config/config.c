@@ -99,9 +99,23 @@ static enum ts_err in_storage(const struct ts_config *config, const char *name, 
 	return own(ts_asprintf("%s%s%s", folder, slash, name), out_path, error);
 }
 
-enum ts_err ts_config_database_path(const struct ts_config *config, char **out_path, struct ts_error *error)
+bool ts_config_is_postgres(const struct ts_config *config)
 {
 	if (*config->database_url)
+		return strncmp(config->database_url, "postgres", 8) == 0;
+	return *config->postgres_server != '\0';
+}
+
+const char *ts_config_postgres_sslmode(const struct ts_config *config)
+{
+	static const char *const names[] = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"};
+
+	return names[config->postgres_sslmode];
+}
+
+enum ts_err ts_config_database_path(const struct ts_config *config, char **out_path, struct ts_error *error)
+{
+	if (*config->database_url && !ts_config_is_postgres(config))
 		return own(ts_strdup(config->database_url + strlen("sqlite:")), out_path, error);
 	return in_storage(config, "transcription.db", out_path, error);
 }

@@ -25,7 +25,7 @@ enum ts_config_engine { TS_ENGINE_AUTO, TS_ENGINE_POCKETSPHINX, TS_ENGINE_OPENAI
 #define TS_CONFIG_FIELD_KEYS char *     // comma-separated, each of printable ASCII without spaces
 #define TS_CONFIG_FIELD_URL char *      // http(s), absolute; trailing slashes are removed
 #define TS_CONFIG_FIELD_TEMPLATE char * // http(s) or file URL that contains {video_id}
-#define TS_CONFIG_FIELD_DATABASE char * // sqlite:PATH
+#define TS_CONFIG_FIELD_DATABASE char * // sqlite:PATH or a postgresql:// URL
 #define TS_CONFIG_FIELD_SCHEDULE char * // seconds, comma-separated
 #define TS_CONFIG_FIELD_CHOICE int      // one of the enums above
 #define TS_CONFIG_FIELD_INT int64_t
@@ -88,7 +88,11 @@ const char *ts_config_name(enum ts_config_id id);                // "MAX_UPLOAD_
 const char *ts_config_source_name(enum ts_config_source source); // "default", "file", "environment", "command line"
 
 // Values that follow from others. Owned by the caller.
-// Path of the SQLite file: DATABASE_URL's, or LOCAL_STORAGE_PATH/transcription.db.
+// Whether the database is PostgreSQL: by DATABASE_URL, or by POSTGRES_SERVER when that is empty.
+bool ts_config_is_postgres(const struct ts_config *config);
+// The value of POSTGRES_SSLMODE as libpq names it.
+const char *ts_config_postgres_sslmode(const struct ts_config *config);
+// Path of the SQLite file: DATABASE_URL's, or LOCAL_STORAGE_PATH/transcription.db (also where PostgreSQL is used).
 enum ts_err ts_config_database_path(const struct ts_config *config, char **out_path,
                                     struct ts_error *error) TS_MUST_USE;
 enum ts_err ts_config_temp_dir(const struct ts_config *config, char **out_path, struct ts_error *error) TS_MUST_USE;

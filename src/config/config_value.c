@@ -83,10 +83,26 @@ static bool is_template(const char *text)
 	       strncasecmp(text, "file://", 7) == 0;
 }
 
+// "postgresql://" and what follows; NULL: not such a URL.
+static const char *postgres_rest(const char *text)
+{
+	if (strncmp(text, "postgresql://", 13) == 0)
+		return text + 13;
+	return strncmp(text, "postgres://", 11) == 0 ? text + 11 : NULL;
+}
+
+// A password has its place before the @, where it is masked.
+static bool is_postgres(const char *rest)
+{
+	return *rest && is_printable_ascii(rest) && !strstr(rest, "password=");
+}
+
 static bool is_database(const char *text)
 {
 	if (!*text)
 		return true;
+	if (postgres_rest(text))
+		return is_postgres(postgres_rest(text));
 	if (strncmp(text, "sqlite:", 7) != 0)
 		return false;
 	// "sqlite://..." means different files to different programs, and a memory database cannot be shared.
@@ -255,6 +271,21 @@ static void format_seconds(int64_t ms, struct ts_buf *buf)
 	ts_buf_printf(buf, "%" PRId64 "%s", ms / 1000, fraction);
 }
 
+// Without its password.
+static void format_postgres(const char *text, struct ts_buf *buf)
+{
+	const char *rest = postgres_rest(text);
+	const char *at = strrchr(rest, '@'), *colon = strchr(rest, ':');
+
+	if (!at || !colon || colon > at) {
+		ts_buf_add_str(buf, text);
+		return;
+	}
+	ts_buf_add(buf, text, (size_t)(colon + 1 - text));
+	ts_buf_add_str(buf, "***");
+	ts_buf_add_str(buf, at);
+}
+
 void ts_config_value_format(const struct ts_config_row *row, const struct ts_config *config, struct ts_buf *buf)
 {
 	const void *field = field_in(row, config);
@@ -263,6 +294,10 @@ void ts_config_value_format(const struct ts_config_row *row, const struct ts_con
 		const char *text = *(char *const *)field;
 		if (row->secret)
 			text = *text ? "***" : "";
+		if (row->type == TS_CONFIG_DATABASE && postgres_rest(text)) {
+			format_postgres(text, buf);
+			return;
+		}
 		ts_buf_add_str(buf, text);
 	} else if (row->type == TS_CONFIG_CHOICE) {
 		format_choice(row, *(const int *)field, buf);
@@ -311,7 +346,7 @@ void ts_config_value_allowed(const struct ts_config_row *row, struct ts_buf *buf
 		ts_buf_add_str(buf, "an http://, https:// or file:// URL that contains {video_id} and no other variable");
 		break;
 	case TS_CONFIG_DATABASE:
-		ts_buf_add_str(buf, "sqlite:PATH with the path of a file (this build keeps its data in SQLite only)");
+		ts_buf_add_str(buf, "sqlite:PATH with the path of a file, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE");
 		break;
 	case TS_CONFIG_SCHEDULE:
 		ts_buf_printf(buf, "1 to %d numbers of seconds from 0 to %d, separated by commas", TS_CONFIG_SCHEDULE_MAX,

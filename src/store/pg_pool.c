@@ -26,6 +26,20 @@ static bool add(struct ts_pg_conninfo *conninfo, const char *name, const char *v
 	return conninfo->values[conninfo->count++] != NULL;
 }
 
+// libpq's own words about a bad URL repeat it, with its password.
+static enum ts_err check_url(const struct ts_pg_address *address, struct ts_error *error)
+{
+	if (!address->url || !*address->url)
+		return TS_OK;
+	PQconninfoOption *options = PQconninfoParse(address->url, NULL);
+	if (!options)
+		return ts_fail_field(
+		    error, TS_ERR_INVALID, "DATABASE_URL",
+		    "DATABASE_URL: must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE with libpq's parameters");
+	PQconninfoFree(options);
+	return TS_OK;
+}
+
 // libpq takes the last value of a name, and those of the URL count where it stands.
 enum ts_err ts_pg_conninfo_init(struct ts_pg_conninfo *conninfo, const struct ts_pg_address *address,
                                 struct ts_error *error)
@@ -34,6 +48,7 @@ enum ts_err ts_pg_conninfo_init(struct ts_pg_conninfo *conninfo, const struct ts
 	char timeout[24];
 
 	*conninfo = (struct ts_pg_conninfo){0};
+	TS_TRY(check_url(address, error));
 	snprintf(timeout, sizeof timeout, "%lld", (long long)((timeout_ms + 999) / 1000));
 	bool added = add(conninfo, "fallback_application_name", "transcription") && add(conninfo, "host", address->host) &&
 	             add(conninfo, "port", address->port) && add(conninfo, "user", address->user) &&
@@ -72,18 +87,8 @@ static const char *said(const PQconninfoOption *options, const char *name, const
 
 enum ts_err ts_pg_describe(const struct ts_pg_address *address, char **out, struct ts_error *error)
 {
-	PQconninfoOption *options = NULL;
-	char *message = NULL;
-
-	if (address->url && *address->url) {
-		options = PQconninfoParse(address->url, &message);
-		if (!options) {
-			char text[TS_PG_MESSAGE_MAX];
-			ts_pg_message(message ? message : "out of memory", text, sizeof text);
-			PQfreemem(message);
-			return ts_fail_field(error, TS_ERR_INVALID, "DATABASE_URL", "DATABASE_URL: %s", text);
-		}
-	}
+	TS_TRY(check_url(address, error));
+	PQconninfoOption *options = address->url && *address->url ? PQconninfoParse(address->url, NULL) : NULL;
 	const char *user = said(options, "user", address->user), *host = said(options, "host", address->host);
 	const char *port = said(options, "port", address->port);
 	*out = ts_asprintf("postgresql://%s%s%s%s%s/%s", user, *user ? "@" : "", host, *port ? ":" : "", port,
@@ -128,7 +133,7 @@ enum ts_err ts_pg_fail(PGconn *conn, const PGresult *result, const char *doing, 
 // --- the pool ---
 
 // What the server has to say besides (a word too long for the index) is nobody's matter.
-static void ignore_notice(void *ctx, const PGresult *result)
+void ts_pg_ignore_notice(void *ctx, const PGresult *result)
 {
 	(void)ctx;
 	(void)result;
@@ -151,7 +156,7 @@ enum ts_err ts_pg_conn_open(const struct ts_pg_conninfo *conninfo, struct ts_pg_
 		ts_pg_conn_close(conn);
 		return ts_fail(error, TS_ERR_STORE, "cannot open the store: %s", message);
 	}
-	PQsetNoticeReceiver(conn->pg, ignore_notice, NULL);
+	PQsetNoticeReceiver(conn->pg, ts_pg_ignore_notice, NULL);
 	*out = conn;
 	return TS_OK;
 }

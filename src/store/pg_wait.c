@@ -96,6 +96,7 @@ static bool connect_patiently(struct watcher *watcher)
 		if (socket)
 			status = PQconnectPoll(watcher->conn);
 	}
+	PQsetNoticeReceiver(watcher->conn, ts_pg_ignore_notice, NULL);
 	return true;
 }
 

@@ -72,6 +72,7 @@ void ts_pg_drop_idle(struct ts_pg *pg);
 int64_t ts_pg_backoff_ms(struct ts_pg *pg, unsigned failures);
 // The store's error for what the server or the connection said; `result` may be NULL.
 enum ts_err ts_pg_fail(PGconn *conn, const PGresult *result, const char *doing, struct ts_error *error) TS_MUST_USE;
+void ts_pg_ignore_notice(void *ctx, const PGresult *result);
 // libpq's messages are lines; ours are not.
 void ts_pg_message(const char *message, char *out, size_t size);
 

@@ -503,6 +503,68 @@ static void unused_upload_expires(void **state)
 	fails(TS_ERR_INVALID, ts_store_upload_create(f->store, &twin, &f->error));
 }
 
+static size_t found(struct fixture *f, const char *words)
+{
+	struct ts_job_filter filter = {.words = words, .limit = 10};
+	struct ts_job_page page;
+
+	ok(ts_store_list(f->store, &filter, &page, &f->error));
+	size_t count = page.count;
+	ts_job_page_finish(&page);
+	return count;
+}
+
+static void words_of_transcripts_are_found(void **state)
+{
+	struct fixture *f = *state;
+	struct ts_job_filter filter = {.limit = 10};
+	struct ts_lease lease;
+	struct ts_job_page page;
+	char id[TS_UUID_SIZE], waiting[TS_UUID_SIZE];
+	char longer[TS_STORE_WORDS_MAX + 2];
+
+	submit_id(f, waiting);
+	for (int i = 0; i < 2; i++) {
+		submit_id(f, id);
+		claim_id(f, id, "w", &lease);
+		if (i == 0) {
+			finish_lease(f, &lease); // the quick brown fox jumps over the lazy dog
+			continue;
+		}
+		TS_AUTOTRANSCRIPT struct ts_transcript transcript;
+		struct ts_segment segment;
+		ts_transcript_init(&transcript);
+		ts_segment_init(&segment);
+		segment.text = ts_strdup("Grüße from well-known.example, isn't it: 3.14 percent");
+		segment.end_ms = 1000;
+		ok(ts_transcript_add(&transcript, &segment, &f->error));
+		ok(ts_store_finish(f->store, &lease, &transcript, &f->error));
+	}
+	assert_int_equal(found(f, "fox"), 1);
+	assert_int_equal(found(f, "DOG the \"quick"), 1);
+	assert_int_equal(found(f, "fox percent"), 0);
+	assert_int_equal(found(f, "fo"), 0);
+	assert_int_equal(found(f, "example"), 1);
+	assert_int_equal(found(f, "grüße"), 1);
+	assert_int_equal(found(f, "isn't well-known OR (3.14*"), 0); // "OR" is a word like any other
+	assert_int_equal(found(f, "isn't well-known (3.14*"), 1);
+	filter.words = "fox";
+	filter.has_state = true;
+	filter.state = TS_JOB_QUEUED;
+	ok(ts_store_list(f->store, &filter, &page, &f->error));
+	assert_int_equal(page.count, 0);
+	ts_job_page_finish(&page);
+	filter.words = " -*'\"";
+	fails(TS_ERR_INVALID, ts_store_list(f->store, &filter, &page, &f->error));
+	assert_string_equal(f->error.field, "q");
+	memset(longer, 'a', sizeof longer - 1);
+	longer[sizeof longer - 1] = '\0';
+	filter.words = longer;
+	fails(TS_ERR_INVALID, ts_store_list(f->store, &filter, &page, &f->error));
+	ok(ts_store_delete(f->store, id, &f->error));
+	assert_int_equal(found(f, "percent"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -522,6 +584,7 @@ int main(void)
 	    store_test(delete_removes_everything),
 	    store_test(upload_lives_with_its_job),
 	    store_test(unused_upload_expires),
+	    store_test(words_of_transcripts_are_found),
 	};
 
 	return run_store_tests(tests);

@@ -181,6 +181,7 @@ static void list_pages_and_filters(void **state)
 	    {"video_id=v3", 1},
 	    {"video_id=v%33", 1},
 	    {"video_id=nothing", 0},
+	    {"q=nothing-of-that-kind", 0},
 	    {"created_after=2020-01-01T00:00:00Z", 5},
 	    {"created_before=2020-01-01T00:00:00%2B01:00", 0},
 	    {"", 5},
@@ -202,6 +203,8 @@ static void list_refuses_bad_parameters(void **state)
 	} cases[] = {
 	    {"status=done", "invalid-parameter", "status"},
 	    {"limit=0", "invalid-parameter", "limit"},
+	    {"q=", "invalid-parameter", "q"},
+	    {"q=%22-%22", "invalid-parameter", "q"},
 	    {"limit=201", "invalid-parameter", "limit"},
 	    {"limit=abc", "invalid-parameter", "limit"},
 	    {"limit=", "invalid-parameter", "limit"},
