@@ -255,8 +255,10 @@ static void wait_idle(const struct bench *bench)
 
 enum part { PART_QUEUE, PART_OPEN, PART_DECODE, PART_FINISH, PART_DELIVER, PART_COUNT };
 static const char *const part_names[PART_COUNT] = {
-    "202 to claim (outbox, queue)",      "claim to recogniser (folder, decoder, probe)",
-    "recogniser (decoding while it takes)",     "recogniser to result (its decoder's end, store)",
+    "202 to claim (outbox, queue)",
+    "claim to recogniser (folder, decoder, probe)",
+    "recogniser (decoding while it takes)",
+    "recogniser to result (its decoder's end, store)",
     "result to callback (commit, claim, HTTP)",
 };
 
