@@ -19,6 +19,18 @@ enum ts_err ts_queue_publish(struct ts_queue *queue, const char *job_id, enum ts
 	return queue->ops->publish(queue, job_id, priority, error);
 }
 
+enum ts_err ts_queue_publish_many(struct ts_queue *queue, const struct ts_queue_item *items, size_t count,
+                                  size_t *out_published, struct ts_error *error)
+{
+	if (queue->ops->publish_many)
+		return queue->ops->publish_many(queue, items, count, out_published, error);
+	for (*out_published = 0; *out_published < count; ++*out_published) {
+		const struct ts_queue_item *item = &items[*out_published];
+		TS_TRY(ts_queue_publish(queue, item->job_id, item->priority, error));
+	}
+	return TS_OK;
+}
+
 enum ts_err ts_queue_receive(struct ts_queue *queue, int64_t timeout_ms, const atomic_bool *stop,
                              struct ts_message *out, struct ts_error *error)
 {
@@ -33,6 +45,13 @@ void ts_queue_wake(struct ts_queue *queue)
 enum ts_err ts_queue_ack(struct ts_queue *queue, const struct ts_message *message, struct ts_error *error)
 {
 	return queue->ops->ack(queue, message, error);
+}
+
+enum ts_err ts_queue_reject(struct ts_queue *queue, const struct ts_message *message, struct ts_error *error)
+{
+	if (queue->ops->reject)
+		return queue->ops->reject(queue, message, error);
+	return ts_queue_ack(queue, message, error);
 }
 
 enum ts_err ts_queue_nack(struct ts_queue *queue, const struct ts_message *message, int64_t delay_ms,
