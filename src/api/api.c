@@ -21,15 +21,10 @@ enum ts_err ts_api_with_queue(struct ts_api *api, enum ts_err (*use)(void *, str
 	pthread_mutex_lock(&api->queue_mutex);
 	if (!api->queue)
 		err = api->options.queue_open(api->options.queue_ctx, &api->queue, error);
-	if (err == TS_OK) {
-		err = use(ctx, api->queue, error);
-		if (err != TS_OK) {
-			ts_queue_close(api->queue);
-			api->queue = NULL;
-		}
-	} else {
+	if (err == TS_OK)
+		err = use(ctx, api->queue, error); // the handle stays after a failure: it knows when it may try again
+	else
 		api->queue = NULL;
-	}
 	pthread_mutex_unlock(&api->queue_mutex);
 	return err;
 }

@@ -61,6 +61,7 @@ static void note_failure(struct ts_relay *relay, const char *what, const struct 
 static bool publish_batch(struct ts_relay *relay)
 {
 	struct ts_outbox_item items[BATCH];
+	struct ts_queue_item messages[BATCH];
 	struct ts_error error = {0};
 	size_t count = 0, published = 0;
 
@@ -69,19 +70,18 @@ static bool publish_batch(struct ts_relay *relay)
 		note_failure(relay, "the queue is not available; jobs wait in the outbox", &error);
 		return false;
 	}
+	// While the queue is away, rows are not taken only to be put back.
+	if (relay->failing && ts_queue_ping(relay->queue, &error) != TS_OK)
+		return false;
 	if (ts_store_outbox_claim(relay->options.store, LEASE_MS, items, BATCH, &count, &error) != TS_OK) {
 		note_failure(relay, "the outbox cannot be read", &error);
 		return false;
 	}
-	while (published < count) {
-		if (ts_queue_publish(relay->queue, items[published].job_id, items[published].priority, &error) != TS_OK) {
-			note_failure(relay, "publishing failed; jobs wait in the outbox", &error);
-			ts_queue_close(relay->queue);
-			relay->queue = NULL;
-			break;
-		}
-		published++;
-	}
+	for (size_t i = 0; i < count; i++)
+		messages[i] = (struct ts_queue_item){.job_id = items[i].job_id, .priority = items[i].priority};
+	// The handle stays after a failure: it knows when it may try again.
+	if (ts_queue_publish_many(relay->queue, messages, count, &published, &error) != TS_OK)
+		note_failure(relay, "publishing failed; jobs wait in the outbox", &error);
 	// A row that is published but not removed is published again after its lease: harmless.
 	if (published && ts_store_outbox_done(relay->options.store, items, published, &error) != TS_OK) {
 		note_failure(relay, "the outbox cannot be written", &error);

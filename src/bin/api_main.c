@@ -31,7 +31,7 @@ static enum ts_err english_only(void *ctx, const char *language, struct ts_error
 	return ts_fail(error, TS_ERR_LANGUAGE, "the engine pocketsphinx supports \"en\" only, not \"%s\"", language);
 }
 
-static struct ts_api_options api_options(const struct ts_program *program, struct ts_store *store,
+static struct ts_api_options api_options(const struct ts_program *program, struct ts_queue_wiring *queue,
                                          const struct ts_paths *paths, const char *media_template)
 {
 	const struct ts_config *config = &program->config;
@@ -41,9 +41,9 @@ static struct ts_api_options api_options(const struct ts_program *program, struc
 	    .port = (uint16_t)config->port,
 	    .threads = (unsigned)config->http_threads,
 	    .max_connections = (unsigned)config->max_connections,
-	    .store = store,
+	    .store = queue->store,
 	    .queue_open = ts_wiring_queue,
-	    .queue_ctx = store,
+	    .queue_ctx = queue,
 	    .clock = ts_clock_system(),
 	    .log = program->log,
 	    .api_keys = config->service_api_key,
@@ -70,11 +70,14 @@ static enum ts_err serve(struct ts_program *program, struct ts_store *store, con
                          struct ts_error *error)
 {
 	TS_AUTOFREE char *media_template = NULL;
+	struct ts_queue_wiring queue;
 	struct ts_api *api;
 	char line[64];
 
 	TS_TRY(ts_config_media_template(&program->config, &media_template, error));
-	struct ts_api_options options = api_options(program, store, paths, media_template);
+	ts_queue_wiring_init(&queue, program, store, 0);
+	TS_TRY(ts_wiring_queue_check(&queue, error));
+	struct ts_api_options options = api_options(program, &queue, paths, media_template);
 	TS_TRY(ts_api_start(&options, &api, error));
 	ts_log_info(&program->log, "listening", TS_STR("host", options.host), TS_INT("port", ts_api_port(api)),
 	            TS_STR("version", TS_VERSION));

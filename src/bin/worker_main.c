@@ -26,6 +26,7 @@ static const char usage[] =
 struct parts {
 	struct ts_paths paths;
 	struct ts_store *store;
+	struct ts_queue_wiring queue;
 	struct ts_asr *engine;
 	struct ts_netguard *media_guard, *callback_guard;
 	char *media_template;
@@ -73,10 +74,12 @@ static enum ts_err make_parts(const struct ts_program *program, struct parts *pa
 	TS_TRY(ts_paths_make(config, &parts->paths, error));
 	TS_TRY(ts_wiring_store(program, &parts->paths, &parts->store, error));
 	parts->slots = ts_wiring_slots(config);
+	ts_queue_wiring_init(&parts->queue, program, parts->store, parts->slots);
+	TS_TRY(ts_wiring_queue_check(&parts->queue, error));
 	return ts_wiring_engine(program, parts->slots, &parts->engine, error);
 }
 
-static struct ts_worker_options worker_options(const struct ts_program *program, const struct parts *parts)
+static struct ts_worker_options worker_options(const struct ts_program *program, struct parts *parts)
 {
 	const struct ts_config *config = &program->config;
 
@@ -85,7 +88,7 @@ static struct ts_worker_options worker_options(const struct ts_program *program,
 	    .slots = parts->slots,
 	    .store = parts->store,
 	    .queue_open = ts_wiring_queue,
-	    .queue_ctx = parts->store,
+	    .queue_ctx = &parts->queue,
 	    .engine = parts->engine,
 	    .clock = ts_clock_system(),
 	    .log = program->log,
@@ -105,6 +108,7 @@ static struct ts_worker_options worker_options(const struct ts_program *program,
 	    .lease_ms = config->lease_ms,
 	    .retry_base_ms = config->job_retry_base_ms,
 	    .retry_max_ms = config->job_retry_max_ms,
+	    .orphan_after_ms = ts_wiring_orphan_after_ms(config),
 	    .retention_ms = config->job_retention_days * DAY_MS,
 	    .callback_secret = config->callback_secret,
 	    .callback_guard = parts->callback_guard,
@@ -127,7 +131,7 @@ static void tell_ready(struct ts_program *program, const struct parts *parts)
 	ts_program_ready(program, line);
 }
 
-static enum ts_err serve(struct ts_program *program, const struct parts *parts, struct ts_error *error)
+static enum ts_err serve(struct ts_program *program, struct parts *parts, struct ts_error *error)
 {
 	struct ts_worker_options options = worker_options(program, parts);
 	struct ts_worker_http *http = NULL;

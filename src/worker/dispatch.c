@@ -55,6 +55,16 @@ static void acknowledge(struct ts_worker *worker, struct ts_queue *queue, const 
 		            TS_STR("error", error.message));
 }
 
+// A job that no worker could end is a matter for people: its message becomes a dead letter.
+static void reject(struct ts_worker *worker, struct ts_queue *queue, const struct ts_message *message)
+{
+	struct ts_error error = {0};
+
+	if (ts_queue_reject(queue, message, &error) != TS_OK)
+		ts_log_warn(&worker->options.log, "message not rejected", TS_STR("job_id", message->job_id),
+		            TS_STR("error", error.message));
+}
+
 // Claims what the message names. *out_claimed: the slot has a job now.
 static enum ts_err claim(struct ts_worker *worker, struct ts_queue *queue, const struct ts_message *message,
                          struct ts_slot *slot, bool *out_claimed, struct ts_error *error)
@@ -79,7 +89,7 @@ static enum ts_err claim(struct ts_worker *worker, struct ts_queue *queue, const
 	case TS_ERR_ATTEMPTS:
 		ts_log_warn(&options->log, "job failed: attempts used up", TS_STR("job_id", message->job_id),
 		            TS_STR("error", error->message));
-		acknowledge(worker, queue, message);
+		reject(worker, queue, message);
 		atomic_fetch_add(&worker->failed, 1);
 		return TS_OK;
 	default:

@@ -7,16 +7,16 @@
 #include <unistd.h>
 
 #define REAP_DEFAULT_MS 5000
-// A queued job that nothing has mentioned for so long is mentioned again.
-#define ORPHAN_AFTER_MS (5 * 60 * INT64_C(1000))
+#define ORPHAN_DEFAULT_MS (5 * 60 * INT64_C(1000))
 #define RETIRE_BATCH 200
 #define UPLOAD_BATCH 32
 
 static enum ts_err reap(struct ts_worker *worker, struct ts_error *error)
 {
 	struct ts_reaped reaped = {0};
+	int64_t orphan_after = worker->options.orphan_after_ms;
 
-	TS_TRY(ts_store_reap(worker->options.store, ORPHAN_AFTER_MS, &reaped, error));
+	TS_TRY(ts_store_reap(worker->options.store, orphan_after > 0 ? orphan_after : ORPHAN_DEFAULT_MS, &reaped, error));
 	if (reaped.requeued || reaped.exhausted || reaped.republished)
 		ts_log_warn(&worker->options.log, "jobs without a worker found", TS_INT("requeued", reaped.requeued),
 		            TS_INT("failed", reaped.exhausted), TS_INT("republished", reaped.republished));

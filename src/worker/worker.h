@@ -44,6 +44,7 @@ struct ts_worker_options {
 	int64_t cancel_check_ms;             // 0: 250
 	int64_t retry_base_ms, retry_max_ms; // exponential with full jitter
 	int64_t reap_interval_ms;            // 0: 5 s
+	int64_t orphan_after_ms;             // a queued job unmentioned for so long is mentioned again; 0: 5 min
 	int64_t retention_ms;                // 0: keep
 
 	// callbacks
