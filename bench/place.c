@@ -1,6 +1,8 @@
 #include "place.h"
 
+#include "base/mem.h"
 #include "net/http.h"
+#include "net/url.h"
 #include "queue/queue_store.h"
 #include "store/store_sqlite.h"
 
@@ -37,6 +39,23 @@ void bench_must(enum ts_err err, const struct ts_error *error, const char *what)
 		bench_die("%s: %s (%s)", what, error->message, ts_err_name(err));
 }
 
+// The file:// URL of an absolute path: its steps are percent-encoded, the slashes between them stay.
+static void file_url(char *path, char *out, size_t size)
+{
+	size_t length = (size_t)snprintf(out, size, "file://");
+	char *rest = path, *step;
+
+	while ((step = strsep(&rest, "/")) != NULL) {
+		TS_AUTOFREE char *escaped = ts_url_escape(step);
+		if (!escaped)
+			bench_die("out of memory");
+		int written = snprintf(out + length, size - length, "%s%s", escaped, rest ? "/" : "");
+		if (written < 0 || (size_t)written >= size - length)
+			bench_die("the path of the media file is too long");
+		length += (size_t)written;
+	}
+}
+
 void bench_place_make(struct bench_place *place, const char *parent, const char *media)
 {
 	char absolute[PATH_MAX], file[PATH_MAX];
@@ -56,9 +75,9 @@ void bench_place_make(struct bench_place *place, const char *parent, const char 
 	snprintf(place->log_path, sizeof place->log_path, "%s/log", place->root);
 	if (mkdir(place->temp, 0700) != 0 || mkdir(place->uploads, 0700) != 0)
 		bench_die("cannot make folders in %s: %s", place->root, strerror(errno));
-	snprintf(place->media_url, sizeof place->media_url, "file://%s", file);
-	*strrchr(file, '/') = '\0';
 	snprintf(place->media_root, sizeof place->media_root, "%s", file);
+	*strrchr(place->media_root, '/') = '\0';
+	file_url(file, place->media_url, sizeof place->media_url);
 }
 
 void bench_place_open(struct bench_place *place, const char *component)
