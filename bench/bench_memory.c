@@ -11,26 +11,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define CASES_MAX 16
 #define BAR_MIB 10.0
-#define LOOK_MS 2 // at first; then a hundredth of the time passed, so that looking costs nothing to speak of
 #define MODEL_DIR "/usr/share/pocketsphinx/model/en-us"
 #define CASE_ARGUMENT "--run-one-case"
 
 struct result {
 	double audio_s, wall_s;
-	long worker_kib;
-	long template_kib, decoder_kib; // by the process that watches
+	long worker_kib, template_kib, decoder_kib;
 };
 
 // --- one case: a process of its own ---
@@ -89,6 +87,24 @@ static struct ts_asr *make_engine(const char *name, struct bench_null_engine *nu
 	return engine;
 }
 
+// Of the children reaped so far: the decoders, copies of the template (one that was executed would also count what it
+// was forked from), the template itself not being among them yet.
+static long decoders_peak_kib(void)
+{
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_CHILDREN, &usage) != 0)
+		bench_die("no usage of the children");
+	return usage.ru_maxrss;
+}
+
+static long template_peak_kib(void)
+{
+	pid_t pid;
+
+	return bench_descendants(getpid(), &pid, 1) == 1 ? bench_peak_kib(pid) : 0;
+}
+
 // Writes a struct result to standard output.
 static int run_case(const char *folder, const char *engine_name, const char *media)
 {
@@ -110,7 +126,9 @@ static int run_case(const char *folder, const char *engine_name, const char *med
 	wait_completed(&place, &job);
 	const struct result result = {.wall_s = (double)(bench_now_ns() - from) / 1e9,
 	                              .audio_s = (double)job.media_duration_ms / 1e3,
-	                              .worker_kib = bench_peak_kib(getpid())};
+	                              .worker_kib = bench_peak_kib(getpid()),
+	                              .template_kib = template_peak_kib(),
+	                              .decoder_kib = decoders_peak_kib()};
 	ts_worker_destroy(worker);
 	ts_asr_destroy(engine);
 	bench_place_close(&place);
@@ -118,35 +136,7 @@ static int run_case(const char *folder, const char *engine_name, const char *med
 	return write(STDOUT_FILENO, &result, sizeof result) == (ssize_t)sizeof result ? 0 : 2;
 }
 
-// --- the process that watches ---
-
-// Peaks are read while the processes live: high-water marks, so only the last moment can escape. The template is the
-// first child, which the worker has before any job.
-static void watch(pid_t pid, int pipe, struct result *out)
-{
-	struct pollfd poller = {.fd = pipe, .events = POLLIN};
-	const int64_t from = bench_now_ns();
-	long template_kib = 0, decoder_kib = 0;
-	pid_t template = 0;
-	int look_ms = LOOK_MS;
-
-	while (poll(&poller, 1, look_ms) == 0) {
-		pid_t pids[8];
-		const size_t count = bench_descendants(pid, pids, sizeof pids / sizeof *pids);
-		for (size_t i = 0; i < count; i++) {
-			template = template ? template : pids[i];
-			long *const kib = pids[i] == template ? &template_kib : &decoder_kib;
-			const long peak = bench_peak_kib(pids[i]);
-			*kib = peak > *kib ? peak : *kib;
-		}
-		const int64_t hundredth_ms = (bench_now_ns() - from) / 100000000;
-		look_ms = hundredth_ms > LOOK_MS ? (int)hundredth_ms : LOOK_MS;
-	}
-	if (read(pipe, out, sizeof *out) != (ssize_t)sizeof *out)
-		bench_die("the case ended without a result");
-	out->template_kib = template_kib;
-	out->decoder_kib = decoder_kib;
-}
+// --- the process that starts them ---
 
 static void measure(char *folder, char *engine, char *media, struct result *out)
 {
@@ -163,9 +153,9 @@ static void measure(char *folder, char *engine, char *media, struct result *out)
 		bench_die("cannot start a case");
 	posix_spawn_file_actions_destroy(&actions);
 	close(ends[1]);
-	watch(pid, ends[0], out);
+	const bool told = read(ends[0], out, sizeof *out) == (ssize_t)sizeof *out;
 	close(ends[0]);
-	if (waitpid(pid, &status, 0) != pid || status != 0)
+	if (waitpid(pid, &status, 0) != pid || status != 0 || !told)
 		bench_die("a case ended with status %d", status);
 }
 
@@ -189,16 +179,6 @@ static double growth(char *const *engines, const struct result *results, size_t 
 	return 0;
 }
 
-// A process that ended between two looks has no peak to show.
-static const char *show(long kib, char text[16])
-{
-	if (kib)
-		snprintf(text, 16, "%.1f", mib(kib));
-	else
-		snprintf(text, 16, "-");
-	return text;
-}
-
 static bool print(char *const *engines, const struct result *results, size_t count)
 {
 	bool missed = false;
@@ -211,10 +191,8 @@ static bool print(char *const *engines, const struct result *results, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		const double more = growth(engines, results, i);
 		missed = missed || more > BAR_MIB;
-		char worker[16], template[16], decoder[16];
-		printf("  %-14s %9.1f %9.1f %9s %9s %9s %9.1f\n", engines[i], results[i].audio_s, results[i].wall_s,
-		       show(results[i].worker_kib, worker), show(results[i].template_kib, template),
-		       show(results[i].decoder_kib, decoder), more);
+		printf("  %-14s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", engines[i], results[i].audio_s, results[i].wall_s,
+		       mib(results[i].worker_kib), mib(results[i].template_kib), mib(results[i].decoder_kib), more);
 	}
 	return missed;
 }

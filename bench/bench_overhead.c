@@ -403,7 +403,7 @@ static void measure_decoder(const struct bench *bench, struct bench_samples *out
 
 static void print_row(const char *name, struct bench_samples *samples)
 {
-	printf("  %-46s %8.2f %8.2f %8.2f\n", name, bench_percentile(samples, 50), bench_percentile(samples, 95),
+	printf("  %-50s %8.2f %8.2f %8.2f\n", name, bench_percentile(samples, 50), bench_percentile(samples, 95),
 	       bench_percentile(samples, 100));
 }
 
@@ -413,7 +413,7 @@ static void print(const struct bench *bench, struct mode *modes, size_t mode_cou
 
 	printf("Overhead of a job beyond recognition: %s, %u jobs a mode, ms\n", name ? name + 1 : bench->options->media,
 	       bench->options->jobs);
-	printf("  %-46s %8s %8s %8s\n", "", "median", "p95", "max");
+	printf("  %-50s %8s %8s %8s\n", "", "median", "p95", "max");
 	for (size_t i = 0; i < mode_count; i++) {
 		char title[80];
 		snprintf(title, sizeof title, "%s: 202 to callback (bar: %.0f)", modes[i].name, BAR_MS);
@@ -427,7 +427,7 @@ static void print(const struct bench *bench, struct mode *modes, size_t mode_cou
 	print_row("  one durable commit, same disk", &limits->commit);
 	print_row("  one HTTP request to the API", &limits->round_trip);
 	print_row("  a decoder started for this file", &limits->decoder);
-	printf("  %-46s %8.2f\n", "  two commits and one request (medians)",
+	printf("  %-50s %8.2f\n", "  two commits and one request (medians)",
 	       2 * bench_percentile(&limits->commit, 50) + bench_percentile(&limits->round_trip, 50));
 }
 
