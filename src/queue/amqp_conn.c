@@ -208,7 +208,8 @@ static int64_t pause_ms(unsigned failures)
 		pause *= 2;
 	if (pause > BACKOFF_MAX_MS)
 		pause = BACKOFF_MAX_MS;
-	return pause / 2 + (int64_t)(ts_rng_unit(&rng) * (double)(pause / 2));
+	int64_t half = pause / 2;
+	return half + (int64_t)(ts_rng_unit(&rng) * (double)half);
 }
 
 enum ts_err ts_amqp_connect(struct ts_amqp *amqp, struct ts_error *error)
