@@ -132,9 +132,7 @@ enum ts_err ts_api_start(const struct ts_api_options *options, struct ts_api **o
 	                                    .check_ctx = options->check_ctx};
 	api->rng = ts_rng_system();
 	init_sync(api);
-	// No running upload can have been silent for twice the time it may take.
-	int64_t oldest_s = (ts_wall_ms(options->clock) - 2 * options->upload_timeout_ms) / 1000;
-	unsigned swept = ts_uploads_sweep(options->upload_dir, oldest_s);
+	unsigned swept = ts_uploads_sweep(options->upload_dir);
 	if (swept)
 		ts_log_info(&api->options.log, "removed what interrupted uploads left", TS_INT("files", swept));
 	enum ts_err err = start(api, error);

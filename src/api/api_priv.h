@@ -66,8 +66,9 @@ struct ts_request {
 
 	bool expects_continue;
 	bool has_body;
-	bool failed; // problem holds the answer; the rest of the body is thrown away
-	bool told;   // the answer went out before the body's end; the connection only waits for its close
+	bool endless; // the body's end can't be told
+	bool failed;  // problem holds the answer; the rest of the body is thrown away
+	bool told;    // the answer went out before the body's end; the connection only waits for its close
 	struct ts_problem problem;
 	uint64_t received, discarded;
 	struct ts_buf body;   // of JSON

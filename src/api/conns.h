@@ -30,7 +30,7 @@ void ts_conns_destroy(struct ts_conns *conns); // NULL-safe; no connection may b
 struct ts_conn *ts_conns_add(struct ts_conns *conns, int fd);       // NULL: memory is out
 void ts_conns_remove(struct ts_conns *conns, struct ts_conn *conn); // NULL-safe; the descriptor is still open
 
-// Moves on unless the connection is CUT already: then false, and nothing may be sent.
+// Moves on unless the connection is CUT or answered already: then false, and nothing may be sent.
 bool ts_conn_enter(struct ts_conns *conns, struct ts_conn *conn, enum ts_conn_state state, int64_t timeout_ms);
 // The request line is in: keeps its query as sent.
 void ts_conn_begins(struct ts_conns *conns, struct ts_conn *conn, const char *target);
@@ -41,9 +41,19 @@ const char *ts_conn_query(const struct ts_conn *conn);
 // told before it has finished sending.
 void ts_conn_answer(struct ts_conns *conns, struct ts_conn *conn, const char *response, size_t length,
                     int64_t timeout_ms);
+// The same for a request that libmicrohttpd is about to close: the client's bytes are taken for linger_ms longer, as
+// closing a socket with unread data would destroy the answer on its way.
+void ts_conn_refuse(struct ts_conns *conns, struct ts_conn *conn, unsigned status, const char *response,
+                    int64_t linger_ms);
+// The status it was refused with; 0: it was not. This and the next are for the connection's own thread.
+unsigned ts_conn_refused(const struct ts_conn *conn);
+bool ts_conn_has_request(const struct ts_conn *conn); // in the middle of a body
+// The connection whose request libmicrohttpd, on the calling thread, just found unusable and is about to answer in its
+// own words: it names none where it says so. NULL: more than one may be meant. large: for its size.
+struct ts_conn *ts_conns_at_fault(struct ts_conns *conns, bool large);
 bool ts_conn_is_cut(struct ts_conns *conns, struct ts_conn *conn);
 
-// Cuts off whoever is late; the number of connections seen. Called often by the ticker.
+// Cuts off whoever is late; the number of connections that need further calls. Called often by the ticker.
 unsigned ts_conns_sweep(struct ts_conns *conns);
 unsigned ts_conns_count(struct ts_conns *conns);
 

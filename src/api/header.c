@@ -130,6 +130,15 @@ int ts_header_accepts(const char *accept, const char *media_type)
 	return best;
 }
 
+bool ts_header_is_name(const char *name, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (!is_token_char(name[i]))
+			return false;
+	}
+	return length > 0;
+}
+
 bool ts_header_is_token(const char *text, size_t max)
 {
 	size_t length = strlen(text);

@@ -23,6 +23,8 @@ bool ts_header_parse(const char *text, struct ts_header_params *out);
 // Malformed ranges count as absent. NULL accepts everything.
 int ts_header_accepts(const char *accept, const char *media_type);
 
+// A field name: a token of RFC 9110 5.6.2.
+bool ts_header_is_name(const char *name, size_t length);
 // Printable ASCII without spaces or quotes, 1 to max bytes (X-Request-Id).
 bool ts_header_is_token(const char *text, size_t max);
 // W3C Trace Context, version 00: 00-32 hex-16 hex-2 hex, lower case, ids not all zero.

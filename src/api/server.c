@@ -18,6 +18,8 @@
 #define FORM_OVERHEAD (UINT64_C(1) << 20) // bytes of a form besides its file
 #define DISCARD_MAX (UINT64_C(1) << 20)   // of a refused body before the answer is sent ahead of its end
 #define LINGER_MS 2000
+// No route knows so many; libmicrohttpd, which parses them too, loses a request whose parameters fill its memory.
+#define PARAMETERS_MAX 100
 
 static int64_t now_ms(const struct ts_api *api)
 {
@@ -118,7 +120,9 @@ struct head_sums {
 	unsigned lines;
 	size_t bytes;
 	unsigned lengths, encodings; // Content-Length and Transfer-Encoding lines
-	bool broken;                 // text that cannot be taken as a header value
+	unsigned hosts;
+	bool broken;  // text that cannot be taken as a header value
+	bool unnamed; // a name with a blank or the like: "Content-Length : 5" is another header to others
 };
 
 static enum MHD_Result sum_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_length,
@@ -129,8 +133,10 @@ static enum MHD_Result sum_header(void *ctx, enum MHD_ValueKind kind, const char
 	(void)kind;
 	sums->lines++;
 	sums->bytes += name_length + value_length + 4;
+	sums->hosts += strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0;
 	sums->lengths += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
 	sums->encodings += strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+	sums->unnamed = sums->unnamed || !ts_header_is_name(name, name_length);
 	sums->broken = sums->broken || strlen(name) != name_length || (value && strlen(value) != value_length);
 	return MHD_YES;
 }
@@ -152,11 +158,17 @@ static enum ts_err check_head(struct ts_request *request, struct ts_problem *pro
 		                      options->max_header_bytes);
 	if (sums.broken)
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_HEADER, NULL, "a header contains a zero byte");
+	if (sums.unnamed)
+		return ts_problem_set(problem, TS_PROBLEM_INVALID_HEADER, NULL,
+		                      "the name of a header may have letters, digits and !#$%%&'*+-.^_`|~ only");
+	if (sums.hosts > 1)
+		return ts_problem_set(problem, TS_PROBLEM_INVALID_HEADER, "Host", "a request must have one Host");
 	if (sums.lengths > 1 || sums.encodings > 1 || (sums.lengths && sums.encodings))
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_HEADER, "Content-Length",
 		                      "a request must have one Content-Length or one Transfer-Encoding");
 	const char *encoding = ts_request_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-	if (encoding && strcasecmp(encoding, "chunked") != 0)
+	request->endless = encoding && strcasecmp(encoding, "chunked") != 0;
+	if (request->endless)
 		return ts_problem_set(problem, TS_PROBLEM_INVALID_HEADER, "Transfer-Encoding",
 		                      "the only Transfer-Encoding is chunked");
 	return TS_OK;
@@ -283,6 +295,8 @@ static enum MHD_Result begin(struct ts_api *api, struct MHD_Connection *connecti
 	}
 	if (request->failed && request->expects_continue)
 		return send_problem(request, &request->problem);
+	if (request->endless)
+		tell_ahead(request);
 	return MHD_YES;
 }
 
@@ -389,6 +403,8 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **re
 		return;
 	*request_slot = NULL;
 	ts_waiters_forget(api->waiters, &request->waiter);
+	if (!request->status)
+		request->status = ts_conn_refused(request->conn);
 	bool complete = why == MHD_REQUEST_TERMINATED_COMPLETED_OK || request->told;
 	if (!request->status)
 		request->status = ts_conn_is_cut(api->conns, request->conn) ? MHD_HTTP_REQUEST_TIMEOUT : 499;
@@ -422,13 +438,88 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **c
 	}
 }
 
+// --- what never becomes a request ---
+
+// Answers instead of libmicrohttpd, which closes the connection.
+static void refuse(struct ts_api *api, struct ts_conn *conn, const struct ts_problem *problem)
+{
+	char request_id[TS_UUID_SIZE];
+	unsigned status = ts_problem_status(problem->kind);
+
+	ts_uuid7(&api->rng, ts_wall_ms(api->options.clock), request_id);
+	TS_AUTOFREE char *body = ts_problem_json(problem, NULL, request_id);
+	TS_AUTOFREE char *response =
+	    body ? ts_conn_response(status, MHD_get_reason_phrase_for(status), "application/problem+json", request_id, body)
+	         : NULL;
+	if (!response)
+		return; // libmicrohttpd's answer is better than none
+	bool has_request = ts_conn_has_request(conn);
+	ts_conn_refuse(api->conns, conn, status, response, LINGER_MS);
+	if (has_request)
+		return; // which is counted when it ends
+	ts_metrics_begin(api->metrics);
+	ts_metrics_end(api->metrics, TS_METHOD_OTHER, NULL, status, 0);
+	ts_log_info(&api->options.log, "request refused", TS_STR("request_id", request_id), TS_INT("status", status),
+	            TS_STR("problem", ts_problem_slug(problem->kind)));
+}
+
+// What libmicrohttpd says in HTML, as a problem. False: not something a client did.
+static bool translate(const struct ts_api_options *options, unsigned status, const char *text,
+                      struct ts_problem *problem)
+{
+	switch (status) {
+	case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE:
+		ts_problem_set(problem, TS_PROBLEM_HEADERS_TOO_LARGE, NULL,
+		               "the header is far beyond the %u lines and %zu bytes that are allowed", options->max_headers,
+		               options->max_header_bytes);
+		return true;
+	case MHD_HTTP_URI_TOO_LONG:
+		ts_problem_set(problem, TS_PROBLEM_URI_TOO_LONG, NULL,
+		               "the request line is longer than the %zu bytes that a whole header may have",
+		               options->max_header_bytes);
+		return true;
+	case MHD_HTTP_CONTENT_TOO_LARGE:
+		ts_problem_set(problem, TS_PROBLEM_BODY_TOO_LARGE, strstr(text, "Content-Length") ? "Content-Length" : NULL,
+		               "the length of the body or of a chunk is beyond any limit");
+		return true;
+	case MHD_HTTP_HTTP_VERSION_NOT_SUPPORTED:
+		ts_problem_set(problem, TS_PROBLEM_VERSION_NOT_SUPPORTED, NULL, "HTTP/1.1 and HTTP/1.0 are spoken here");
+		return true;
+	case MHD_HTTP_BAD_REQUEST:
+		if (strstr(text, "Host:"))
+			ts_problem_set(problem, TS_PROBLEM_MALFORMED_REQUEST, "Host",
+			               "an HTTP/1.1 request must have a Host header");
+		else if (strstr(text, "Content-Length"))
+			ts_problem_set(problem, TS_PROBLEM_MALFORMED_REQUEST, "Content-Length",
+			               "Content-Length must be a whole number of bytes");
+		else if (strstr(text, "chunked"))
+			ts_problem_set(problem, TS_PROBLEM_MALFORMED_REQUEST, "Transfer-Encoding",
+			               "a chunk of the body is malformed");
+		else
+			ts_problem_set(problem, TS_PROBLEM_MALFORMED_REQUEST, NULL,
+			               "the request line or a header line is not HTTP/1.1");
+		return true;
+	default: return false;
+	}
+}
+
 static void *on_request_line(void *ctx, const char *uri, struct MHD_Connection *connection)
 {
 	struct ts_api *api = ctx;
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	unsigned parameters = 0;
 
-	if (info && info->socket_context)
-		ts_conn_begins(api->conns, info->socket_context, uri);
+	if (!info || !info->socket_context)
+		return NULL;
+	ts_conn_begins(api->conns, info->socket_context, uri);
+	for (const char *c = strchr(uri, '?'); c; c = strchr(c + 1, '&'))
+		parameters++;
+	if (parameters > PARAMETERS_MAX) {
+		struct ts_problem problem;
+		ts_problem_set(&problem, TS_PROBLEM_URI_TOO_LONG, NULL, "the query has %u parameters, at most %d are allowed",
+		               parameters, PARAMETERS_MAX);
+		refuse(api, info->socket_context, &problem);
+	}
 	return NULL;
 }
 
@@ -440,12 +531,31 @@ static size_t leave_escaped(void *ctx, struct MHD_Connection *connection, char *
 	return strlen(text);
 }
 
+static void on_unusable(struct ts_api *api, unsigned status, const char *text)
+{
+	bool large = status == MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE || status == MHD_HTTP_URI_TOO_LONG;
+	struct ts_problem problem;
+	struct ts_conn *conn = ts_conns_at_fault(api->conns, large);
+
+	if (conn && translate(&api->options, status, text, &problem))
+		refuse(api, conn, &problem);
+}
+
 static void on_log(void *ctx, const char *format, va_list args) TS_PRINTF(2, 0);
 static void on_log(void *ctx, const char *format, va_list args)
 {
-	const struct ts_api *api = ctx;
+	// What it says right before it answers a request by itself: "... %u ('%s') ...", status and body.
+	static const char answers[] = "Error processing request";
+	struct ts_api *api = ctx;
 	char line[512];
 
+	if (strncmp(format, answers, sizeof answers - 1) == 0) {
+		va_list copy;
+		va_copy(copy, args);
+		unsigned status = va_arg(copy, unsigned);
+		on_unusable(api, status, va_arg(copy, const char *));
+		va_end(copy);
+	}
 	vsnprintf(line, sizeof line, format, args);
 	line[strcspn(line, "\n")] = '\0';
 	ts_log_debug(&api->options.log, "http", TS_STR("note", line));

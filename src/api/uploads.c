@@ -1,5 +1,5 @@
 // Files are made, renamed and removed relative to the folder's descriptor, so that a folder that is moved or replaced
-// meanwhile confuses nobody.
+// meanwhile confuses nobody. A file is locked (flock) while it is written: one that nobody holds is a dead process's.
 #include "api/uploads.h"
 
 #include "base/mem.h"
@@ -11,12 +11,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PART ".part"
 // Write-back is started this often, so that the final synchronisation of a large file is short.
 #define FLUSH_EVERY (UINT64_C(8) << 20)
+#define CREATE_TRIES 10
 
 struct ts_upload_file {
 	char id[TS_UUID_SIZE];
@@ -53,6 +55,23 @@ void ts_upload_file_destroy(struct ts_upload_file *file)
 	ts_free(file);
 }
 
+// A new, locked file; -1 with errno. A sweep may take it for a dead one between its making and its lock: then another.
+static int make_locked(int folder, const char *name)
+{
+	for (int tries = 0; tries < CREATE_TRIES; tries++) {
+		struct stat info;
+		int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return -1;
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &info) == 0 && info.st_nlink > 0)
+			return fd;
+		close(fd);
+		unlinkat(folder, name, 0);
+	}
+	errno = EBUSY;
+	return -1;
+}
+
 TS_DEFINE_CLEANUP(destroy_file, struct ts_upload_file, ts_upload_file_destroy)
 
 enum ts_err ts_upload_file_create(const char *dir, uint64_t max_bytes, int64_t now_ms, struct ts_upload_file **out,
@@ -78,7 +97,7 @@ enum ts_err ts_upload_file_create(const char *dir, uint64_t max_bytes, int64_t n
 	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		return disk_problem(problem, errno);
-	file->fd = openat(folder, file->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	file->fd = make_locked(folder, file->part);
 	if (file->fd < 0) {
 		int why = errno;
 		close(folder);
@@ -128,10 +147,6 @@ enum ts_err ts_upload_file_seal(struct ts_upload_file *file, struct ts_problem *
 
 	if (fsync(file->fd) != 0)
 		return disk_problem(problem, errno);
-	int fd = file->fd;
-	file->fd = -1;
-	if (close(fd) != 0)
-		return disk_problem(problem, errno);
 	if (EVP_DigestFinal_ex(file->sha, digest, NULL) != 1)
 		return ts_problem_set(problem, TS_PROBLEM_INTERNAL, "file", "the file could not be written");
 	for (size_t i = 0; i < sizeof digest; i++)
@@ -175,7 +190,23 @@ static bool is_part(const char *name)
 	return length == TS_UUID_SIZE - 1 + sizeof PART - 1 && strcmp(name + TS_UUID_SIZE - 1, PART) == 0;
 }
 
-unsigned ts_uploads_sweep(const char *dir, int64_t before_s)
+// Takes the lock of a file that nobody writes, and removes it.
+static bool remove_dead(int folder, const char *name)
+{
+	struct stat opened, named;
+	int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return false;
+	// Under the lock the name must still be this file's: its writer may have renamed it, and made another.
+	bool dead = fstat(fd, &opened) == 0 && S_ISREG(opened.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	            fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_ino == opened.st_ino &&
+	            named.st_dev == opened.st_dev && unlinkat(folder, name, 0) == 0;
+	close(fd);
+	return dead;
+}
+
+unsigned ts_uploads_sweep(const char *dir)
 {
 	unsigned removed = 0;
 	const struct dirent *entry;
@@ -183,12 +214,8 @@ unsigned ts_uploads_sweep(const char *dir, int64_t before_s)
 
 	if (!folder)
 		return 0;
-	while ((entry = readdir(folder)) != NULL) {
-		struct stat info;
-		if (is_part(entry->d_name) && fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISREG(info.st_mode) && info.st_mtime < before_s && unlinkat(dirfd(folder), entry->d_name, 0) == 0)
-			removed++;
-	}
+	while ((entry = readdir(folder)) != NULL)
+		removed += is_part(entry->d_name) && remove_dead(dirfd(folder), entry->d_name);
 	closedir(folder);
 	return removed;
 }

@@ -26,8 +26,7 @@ const char *ts_upload_file_id(const struct ts_upload_file *file); // UUID; the f
 uint64_t ts_upload_file_size(const struct ts_upload_file *file);
 const char *ts_upload_file_sha256(const struct ts_upload_file *file); // hex, once sealed
 
-// Removes temporary files last written before `before_s` (Unix seconds): their upload died with its process.
-// Returns how many.
-unsigned ts_uploads_sweep(const char *dir, int64_t before_s);
+// Removes temporary files that no living process writes, whichever process that is. Returns how many.
+unsigned ts_uploads_sweep(const char *dir);
 
 #endif

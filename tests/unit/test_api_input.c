@@ -373,8 +373,7 @@ static void too_many_headers(void **state)
 	close(fd);
 	memset(long_value, 'v', sizeof long_value - 1);
 	fd = client_open(f);
-	for (int i = 0; i < 1; i++)
-		client_say(fd, "GET /health/live HTTP/1.1\r\nHost: h\r\n");
+	client_say(fd, "GET /health/live HTTP/1.1\r\nHost: h\r\n");
 	for (int i = 0; i < 70; i++) {
 		client_say(fd, "X-Long: ");
 		client_say(fd, long_value);
@@ -388,40 +387,150 @@ static void too_many_headers(void **state)
 	fd = client_open(f);
 	send_headers(fd, 10000, "x");
 	client_read(fd, &flood);
-	assert_status(&flood, 431);
+	assert_problem(&flood, 431, "headers-too-large", NULL);
+	assert_true(client_is_closed(fd));
 	close(fd);
+	still_serves(f);
+}
+
+// However much else goes on, and on a connection that has served requests before.
+static void flood_of_headers_among_others(void **state)
+{
+	struct api_fixture *f = *state;
+	AUTOANSWER struct answer first = {0}, flood = {0};
+	int others[3];
+
+	api_down(f);
+	api_prepare(f);
+	f->options.threads = 1; // all on one thread
+	api_up(f);
+	for (size_t i = 0; i < 3; i++) { // in the middle of the request line, of the header, of the body
+		static const char *const parts[] = {"GET /hea", "GET /health/live HTTP/1.1\r\nHost: h\r\nX-A: ",
+		                                    "POST " JOBS " HTTP/1.1\r\nHost: h\r\n" AUTH JSON_TYPE
+		                                    "Content-Length: 48\r\n\r\n{\"video_id\""};
+		others[i] = client_open(f);
+		client_say(others[i], parts[i]);
+	}
+	int fd = client_open(f);
+	client_say(fd, "GET /health/live HTTP/1.1\r\nHost: h\r\n\r\n");
+	client_read(fd, &first);
+	assert_status(&first, 200);
+	send_headers(fd, 10000, "x");
+	client_read(fd, &flood);
+	assert_problem(&flood, 431, "headers-too-large", NULL);
+	close(fd);
+	client_say(others[0], "lth/live HTTP/1.1\r\nHost: h\r\n\r\n");
+	client_say(others[1], "b\r\n\r\n");
+	client_say(others[2], ":\"v\",\"media_url\":\"http://h.example/\"}");
+	for (size_t i = 0; i < 3; i++) {
+		AUTOANSWER struct answer answer;
+		client_read(others[i], &answer);
+		assert_status(&answer, i < 2 ? 200 : 202);
+		close(others[i]);
+	}
+}
+
+// It can't be told who is meant when several requests are half way: nobody is answered for another.
+static void nobody_is_blamed_for_another(void **state)
+{
+	struct api_fixture *f = *state;
+	AUTOANSWER struct answer bad = {0}, good = {0}, piped = {0}, second = {0};
+	char text[256];
+
+	api_down(f);
+	api_prepare(f);
+	f->options.threads = 1;
+	api_up(f);
+	int slow = client_open(f);
+	client_say(slow, "GET /health/live HTTP/1.1\r\n");
+	still_serves(f); // by now that is read
+	int fd = client_open(f);
+	client_say(fd, "GET /health/live HTTP/1.1\r\n\r\n"); // no Host
+	assert_true(recv(fd, text, 12, MSG_WAITALL) == 12 && memcmp(text, "HTTP/1.1 400", 12) == 0);
+	close(fd);
+	// The bad request came in one piece with a good one, so that only the slow client has sent bytes since.
+	fd = client_open(f);
+	client_say(fd, "GET /health/live HTTP/1.1\r\nHost: h\r\n\r\nGET /health/live HTTP/1.1\r\n\r\n");
+	client_read(fd, &piped);
+	assert_status(&piped, 200);
+	assert_true(recv(fd, text, 12, MSG_WAITALL) == 12 && memcmp(text, "HTTP/1.1 400", 12) == 0);
+	close(fd);
+	client_say(slow, "Host: h\r\n\r\n");
+	client_read(slow, &good);
+	assert_status(&good, 200);
+	// Alone, it is told.
+	client_say(slow, "GET /health/live HTTP/1.1\r\nHost: h\r\n\r\nGET /health/live HTTP/1.1\r\n\r\n");
+	client_read(slow, &second);
+	assert_status(&second, 200);
+	client_read(slow, &bad);
+	assert_problem(&bad, 400, "malformed-request", "Host");
+	close(slow);
+}
+
+// libmicrohttpd parses parameters into the connection's memory, and never answers when that is full.
+static void flood_of_parameters(void **state)
+{
+	struct api_fixture *f = *state;
+	AUTOANSWER struct answer answer = {0}, some = {0};
+	static char target[60000];
+	size_t used = (size_t)snprintf(target, sizeof target, JOBS "?");
+
+	while (used < sizeof target - 16)
+		used += (size_t)snprintf(target + used, sizeof target - used, "a%zu&", used);
+	http_get(f, target, &answer);
+	assert_problem(&answer, 414, "uri-too-long", NULL);
+	http_get(f, JOBS "?a=1&b=2", &some);
+	assert_problem(&some, 400, "unknown-parameter", "a");
 	still_serves(f);
 }
 
 static void malformed_http(void **state)
 {
 	struct api_fixture *f = *state;
-	static const char *const requests[] = {
-	    "GET /health/live HTTP/1.1\r\n\r\n", // no Host
-	    "\x01\x02\x03\r\n\r\n",
-	    "GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
-	    "GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-	    "GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	    "GET /health/live HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+	static const struct {
+		const char *request;
+		int status;
+		const char *slug, *field;
+	} cases[] = {
+	    {"GET /health/live HTTP/1.1\r\n\r\n", 400, "malformed-request", "Host"},
+	    {"GET /health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "invalid-header", "Host"},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400, "malformed-request", NULL},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nX-A : b\r\n\r\n", 400, "invalid-header", NULL},
+	    {"GET /health/live HTTP/2.0\r\nHost: h\r\n\r\n", 505, "version-not-supported", NULL},
+	    {"GET /health/live\r\n\r\n", 400, "malformed-request", NULL},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", 400, "malformed-request",
+	     "Content-Length"},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", 413, "body-too-large",
+	     "Content-Length"},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400,
+	     "invalid-header", "Content-Length"},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	     400, "invalid-header", "Content-Length"},
+	    {"GET /health/live HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "malformed-request",
+	     "Transfer-Encoding"},
+	    // The end of such a body can't be told: nobody waits for it.
+	    {"POST " JOBS " HTTP/1.1\r\nHost: h\r\n" AUTH JSON_TYPE "Transfer-Encoding: gzip, chunked\r\n\r\n", 400,
+	     "invalid-header", "Transfer-Encoding"},
+	    {"POST " JOBS " HTTP/1.1\r\nHost: h\r\n" AUTH JSON_TYPE
+	     "Expect: 100-continue\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+	     400, "invalid-header", "Transfer-Encoding"},
 	};
 
-	for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		AUTOANSWER struct answer answer;
 		int fd = client_open(f);
-		client_say(fd, requests[i]);
-		shutdown(fd, SHUT_WR);
+		client_say(fd, cases[i].request);
 		client_read(fd, &answer);
-		// Some get an answer, some only a closed connection; none is served.
-		if (answer.status && answer.status / 100 != 4)
-			fail_msg("request %zu was answered %d", i, answer.status);
+		if (answer.status != cases[i].status)
+			print_error("request %zu\n", i);
+		assert_problem(&answer, cases[i].status, cases[i].slug, cases[i].field);
 		close(fd);
 	}
-	AUTOANSWER struct answer coding = {0};
+	// What is not even a line gets no answer when it ends.
 	int fd = client_open(f);
-	client_say(fd, "POST " JOBS " HTTP/1.1\r\nHost: h\r\n" AUTH JSON_TYPE
-	               "Expect: 100-continue\r\nTransfer-Encoding: gzip, chunked\r\n\r\n");
-	client_read(fd, &coding);
-	assert_problem(&coding, 400, "invalid-header", "Transfer-Encoding");
+	client_say(fd, "\x01\x02\x03");
+	shutdown(fd, SHUT_WR);
+	assert_true(client_is_closed(fd));
 	close(fd);
 	still_serves(f);
 }
@@ -486,6 +595,9 @@ int main(void)
 	    api_test(bodies_where_none_belongs),
 	    api_test(unknown_query_parameters),
 	    api_test(too_many_headers),
+	    api_test(flood_of_headers_among_others),
+	    api_test(nobody_is_blamed_for_another),
+	    api_test(flood_of_parameters),
 	    api_test(malformed_http),
 	    api_test(no_source_of_media),
 	    api_test(language_is_asked_of_the_engine),

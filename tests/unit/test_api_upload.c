@@ -2,6 +2,8 @@
 #include "api_fixture.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/file.h>
 #include <sys/select.h>
 
 #define FORM AUTH "Content-Type: multipart/form-data; boundary=XyZ\r\n"
@@ -207,26 +209,52 @@ static void upload_in_use_cannot_be_taken(void **state)
 static void leftovers_are_swept_at_the_start(void **state)
 {
 	struct api_fixture *f = *state;
-	char old[512], fresh[512], other[512];
-	struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+	char dead[512], written[512], other[512];
+	int fds[3];
 
 	api_down(f);
 	api_prepare(f);
-	snprintf(old, sizeof old, "%s/" UNKNOWN_ID ".part", f->uploads);
-	snprintf(fresh, sizeof fresh, "%s/01890000-0000-7000-8000-000000000001.part", f->uploads);
+	snprintf(dead, sizeof dead, "%s/" UNKNOWN_ID ".part", f->uploads);
+	snprintf(written, sizeof written, "%s/01890000-0000-7000-8000-000000000001.part", f->uploads);
 	snprintf(other, sizeof other, "%s/keep.me", f->uploads);
-	const char *const paths[] = {old, fresh, other};
+	const char *const paths[] = {dead, written, other};
 	for (size_t i = 0; i < 3; i++) {
-		FILE *file = fopen(paths[i], "w");
-		assert_non_null(file);
-		fclose(file);
+		fds[i] = open(paths[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+		assert_true(fds[i] >= 0);
 	}
-	assert_int_equal(0, utimensat(AT_FDCWD, old, long_ago, 0));
-	assert_int_equal(0, utimensat(AT_FDCWD, other, long_ago, 0));
+	// Another process's upload, which goes on: its lock is held through another open file description.
+	assert_int_equal(0, flock(fds[1], LOCK_EX | LOCK_NB));
 	api_up(f);
-	assert_int_equal(-1, access(old, F_OK));
-	assert_int_equal(0, access(fresh, F_OK));
+	assert_int_equal(-1, access(dead, F_OK)); // however young it is
+	assert_int_equal(0, access(written, F_OK));
 	assert_int_equal(0, access(other, F_OK));
+	for (size_t i = 0; i < 3; i++)
+		close(fds[i]);
+}
+
+// A second API over the same folder starts while an upload comes in.
+static void running_upload_is_not_swept(void **state)
+{
+	struct api_fixture *f = *state;
+	AUTOANSWER struct answer answer = {0};
+	struct ts_api *second = NULL;
+	char head[256];
+	const char *body = PART("video_id") "v\r\n" FILE_PART "data";
+
+	int fd = client_open(f);
+	snprintf(head, sizeof head, "POST " JOBS " HTTP/1.1\r\nHost: h\r\n" FORM "Content-Length: %zu\r\n\r\n",
+	         strlen(body) + strlen(END));
+	client_say(fd, head);
+	client_say(fd, body);
+	while (api_upload_files(f) == 0)
+		sched_yield();
+	assert_ok(ts_api_start(&f->options, &second, &f->error), &f->error);
+	ts_api_destroy(second);
+	assert_int_equal(1, api_upload_files(f));
+	client_say(fd, END);
+	client_read(fd, &answer);
+	assert_status(&answer, 202);
+	close(fd);
 }
 
 int main(void)
@@ -241,6 +269,7 @@ int main(void)
 	    api_test(repeated_upload_is_replayed),
 	    api_test(upload_in_use_cannot_be_taken),
 	    api_test(leftovers_are_swept_at_the_start),
+	    api_test(running_upload_is_not_swept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
