@@ -107,7 +107,7 @@ def self_test():
         ({"tests/a.c": "\tskip();\n"}, 1),
         ({"src/a.c": "// TO" "DO later\n"}, 1),
         ({"a.sh": "cd /ro" "ot/x\n", "b.sh": 'cd "$x/root/y"\n'}, 1),
-        ({"package-lock.json": '"resolved": "https:' '//x/y.tgz"\n'}, 1),
+        ({"package-lock.json": '"reso' 'lved": "https:' '//x/y.tgz"\n'}, 1),
     ]
     for number, (files, expected) in enumerate(cases):
         with tempfile.TemporaryDirectory() as folder:
