@@ -220,26 +220,70 @@ static void make_server(void)
 		start_bouncer();
 }
 
-void pg_server_database(char *url, size_t size)
+static void run_sql(const char *sql)
 {
-	char sql[80], conninfo[120];
+	char conninfo[120];
 
-	if (!pg.owner)
-		make_server();
 	snprintf(conninfo, sizeof conninfo, "host=127.0.0.1 port=%d user=app dbname=postgres", pg.port);
 	PGconn *conn = PQconnectdb(conninfo);
-	snprintf(sql, sizeof sql, "CREATE DATABASE t%d", ++pg.databases);
 	PGresult *result = PQexec(conn, sql);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
 		fail_msg("%s: %s", sql, PQerrorMessage(conn));
 	PQclear(result);
 	PQfinish(conn);
+}
+
+void pg_server_database(char *url, size_t size)
+{
+	char sql[80];
+
+	if (!pg.owner)
+		make_server();
+	snprintf(sql, sizeof sql, "CREATE DATABASE t%d", ++pg.databases);
+	run_sql(sql);
 	snprintf(url, size, "postgresql://app@127.0.0.1:%d/t%d", pg.bouncer ? pg.bouncer_port : pg.port, pg.databases);
 }
 
 void pg_server_direct(const char *url, char *direct, size_t size)
 {
 	snprintf(direct, size, "postgresql://app@127.0.0.1:%d/%s", pg.port, strrchr(url, '/') + 1);
+}
+
+void pg_server_tls(char *certificate, size_t size)
+{
+	char key[240], sql[400];
+
+	snprintf(certificate, size, "%s/tls.crt", pg.dir);
+	snprintf(key, sizeof key, "%s/tls.key", pg.dir);
+	const char *const argv[] = {"/usr/bin/openssl",
+	                            "req",
+	                            "-x509",
+	                            "-newkey",
+	                            "ec",
+	                            "-pkeyopt",
+	                            "ec_paramgen_curve:prime256v1",
+	                            "-nodes",
+	                            "-days",
+	                            "2",
+	                            "-keyout",
+	                            key,
+	                            "-out",
+	                            certificate,
+	                            "-subj",
+	                            "/CN=localhost",
+	                            "-addext",
+	                            "subjectAltName=DNS:localhost",
+	                            NULL};
+	if (wait_for(spawn(argv)) != 0) {
+		show_log();
+		fail_msg("openssl made no certificate");
+	}
+	snprintf(sql, sizeof sql, "ALTER SYSTEM SET ssl_cert_file = '%s'", certificate);
+	run_sql(sql);
+	snprintf(sql, sizeof sql, "ALTER SYSTEM SET ssl_key_file = '%s'", key);
+	run_sql(sql);
+	run_sql("ALTER SYSTEM SET ssl = on");
+	run_sql("SELECT pg_reload_conf()");
 }
 
 void pg_server_crash(void)

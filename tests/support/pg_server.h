@@ -10,6 +10,8 @@
 void pg_server_database(char *url, size_t size);
 // Another address of the same database: past any pgbouncer.
 void pg_server_direct(const char *url, char *direct, size_t size);
+// Turns TLS on with a certificate of its own for the name localhost, and gives its path: what clients must trust.
+void pg_server_tls(char *certificate, size_t size);
 // Ends it as a crash would; connections break without a word of their own.
 void pg_server_crash(void);
 // Starts it again with the same data and port; returns when it answers.

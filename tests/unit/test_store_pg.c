@@ -162,6 +162,87 @@ static void addresses_are_shown_without_secrets(void **state)
 	assert_null(strstr(f->error.message, "hunter2"));
 }
 
+// --- TLS ---
+
+static enum ts_err open_with(struct fixture *f, const char *host, const char *parameters, struct ts_store **out)
+{
+	TS_AUTOFREE char *url = ts_asprintf("postgresql://app@%s%s?%s", host, strrchr(f->url, ':'), parameters);
+	struct ts_store_pg_options options = {.address.url = url, .clock = &f->clock.clock, .pool_size = 1};
+
+	return ts_store_pg_open(&options, out, &f->error);
+}
+
+static bool is_encrypted(struct fixture *f, struct ts_store *store)
+{
+	TS_AUTOTX struct ts_sql_tx tx = {0};
+
+	ok(ts_sql_begin(ts_sql_check(store), TS_TX_READ, &tx, &f->error));
+	return PQsslInUse(((struct ts_pg_conn *)tx.conn)->pg);
+}
+
+static void tls_checks_whom_it_talks_to(void **state)
+{
+	struct fixture *f = *state;
+	char certificate[200];
+	struct ts_store *store;
+
+	fails(TS_ERR_STORE, open_with(f, "127.0.0.1", "sslmode=require", &store)); // the server has none yet
+	assert_non_null(strstr(f->error.message, "SSL"));
+	pg_server_tls(certificate, sizeof certificate);
+	TS_AUTOFREE char *full = ts_asprintf("sslmode=verify-full&sslrootcert=%s", certificate);
+	TS_AUTOFREE char *ca = ts_asprintf("sslmode=verify-ca&sslrootcert=%s", certificate);
+	// The server reads its settings a moment after it was told to.
+	while (open_with(f, "localhost", full, &store) != TS_OK)
+		assert_non_null(strstr(f->error.message, "SSL"));
+	assert_true(is_encrypted(f, store));
+	ok(ts_store_ping(store, &f->error));
+	ts_store_close(store);
+	// The name is checked by verify-full, and by it alone.
+	fails(TS_ERR_STORE, open_with(f, "127.0.0.1", full, &store));
+	assert_non_null(strstr(f->error.message, "localhost"));
+	ok(open_with(f, "127.0.0.1", ca, &store));
+	assert_true(is_encrypted(f, store));
+	ts_store_close(store);
+	// An authority that nobody here trusts.
+	fails(TS_ERR_STORE,
+	      open_with(f, "localhost", "sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt", &store));
+	assert_non_null(strstr(f->error.message, "certificate"));
+	ok(open_with(f, "127.0.0.1", "sslmode=disable", &store));
+	assert_false(is_encrypted(f, store));
+	ts_store_close(store);
+}
+
+// --- timeouts ---
+
+static void locks_of_others_are_not_waited_for_for_ever(void **state)
+{
+	struct fixture *f = *state;
+	struct ts_store_pg_options options = {
+	    .address.url = f->url, .clock = &f->clock.clock, .statement_timeout_ms = 60000, .lock_timeout_ms = 50};
+	TS_AUTOJOB struct ts_job job;
+	char id[TS_UUID_SIZE];
+	struct ts_store *impatient;
+
+	ts_job_init(&job);
+	submit_id(f, id);
+	PGconn *other = direct(f);
+	sql_on(other, "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE");
+	ok(ts_store_pg_open(&options, &impatient, &f->error));
+	fails(TS_ERR_STORE, ts_store_get(impatient, id, &job, &f->error));
+	assert_non_null(strstr(f->error.message, "lock timeout"));
+	sql_on(other, "ROLLBACK");
+	ok(ts_store_get(impatient, id, &job, &f->error)); // the connection is as good as before
+	ts_store_close(impatient);
+	options.statement_timeout_ms = 50;
+	options.lock_timeout_ms = 60000;
+	ok(ts_store_pg_open(&options, &impatient, &f->error));
+	sql_on(other, "BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE");
+	fails(TS_ERR_STORE, ts_store_get(impatient, id, &job, &f->error));
+	assert_non_null(strstr(f->error.message, "statement timeout"));
+	PQfinish(other);
+	ts_store_close(impatient);
+}
+
 // --- a server that restarts ---
 
 static void *wait_for_change(void *arg)
@@ -335,6 +416,8 @@ int main(void)
 	    store_test(newer_and_changed_schemas_are_refused),
 	    store_test(foreign_and_empty_databases_are_told_apart),
 	    store_test(addresses_are_shown_without_secrets),
+	    store_test(tls_checks_whom_it_talks_to),
+	    store_test(locks_of_others_are_not_waited_for_for_ever),
 	    store_test(pool_has_a_bound_and_says_so),
 	    store_test(only_hints_commit_asynchronously),
 	    store_test(queries_of_a_large_table_use_indexes),
