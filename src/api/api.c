@@ -131,6 +131,7 @@ enum ts_err ts_api_start(const struct ts_api_options *options, struct ts_api **o
 	                                    .check_language = options->check_language,
 	                                    .check_ctx = options->check_ctx};
 	api->rng = ts_rng_system();
+	api->listener = -1;
 	init_sync(api);
 	unsigned swept = ts_uploads_sweep(options->upload_dir);
 	if (swept)
@@ -174,17 +175,10 @@ void ts_api_stop(struct ts_api *api, int64_t grace_ms)
 	api->stopped = true;
 	if (api->waiters)
 		ts_api_drain(api);
-	if (api->daemon) {
-		MHD_socket listener = MHD_quiesce_daemon(api->daemon);
-		// Not closed yet: the daemon's threads still have to take it out of their epoll sets.
-		if (listener != MHD_INVALID_SOCKET)
-			shutdown(listener, SHUT_RDWR);
+	ts_server_quiesce(api);
+	if (api->thread_count)
 		let_finish(api, grace_ms);
-		MHD_stop_daemon(api->daemon);
-		if (listener != MHD_INVALID_SOCKET)
-			close(listener);
-		api->daemon = NULL;
-	}
+	ts_server_stop(api);
 	if (api->ticking) {
 		pthread_mutex_lock(&api->tick_mutex);
 		api->tick_stop = true;

@@ -16,6 +16,7 @@
 #include "api/wire.h"
 #include "base/buf.h"
 #include "base/rng.h"
+#include "net/httpd.h"
 
 #include <microhttpd.h>
 #include <pthread.h>
@@ -23,10 +24,17 @@
 
 #define TS_REQUEST_ID_MAX 128
 
+struct ts_server_thread {
+	struct ts_api *api;
+	struct ts_httpd *httpd;
+};
+
 struct ts_api {
 	struct ts_api_options options;
 	struct ts_wire_rules rules;
-	struct MHD_Daemon *daemon;
+	struct ts_server_thread *threads;
+	unsigned thread_count;
+	int listener; // shared by all of them; -1: none
 	uint16_t port;
 	struct ts_auth *auth;
 	struct ts_metrics *metrics;
@@ -51,6 +59,7 @@ struct ts_api {
 
 struct ts_request {
 	struct ts_api *api;
+	struct ts_httpd *httpd; // which serves it
 	struct MHD_Connection *connection;
 	struct ts_conn *conn;
 	struct ts_log log; // with request_id
@@ -90,8 +99,10 @@ int64_t ts_request_now(const struct ts_request *request);
 void ts_api_wake_ticker(struct ts_api *api);
 void ts_api_request_done(struct ts_api *api);
 
-// Starts the HTTP daemon (server.c).
+// The HTTP daemons and their threads (server.c).
 enum ts_err ts_server_start(struct ts_api *api, struct ts_error *error) TS_MUST_USE;
+void ts_server_quiesce(struct ts_api *api); // no more connections
+void ts_server_stop(struct ts_api *api);
 
 // Runs `use` with a queue handle, opened when needed; at most one thread at a time.
 enum ts_err ts_api_with_queue(struct ts_api *api, enum ts_err (*use)(void *, struct ts_queue *, struct ts_error *),

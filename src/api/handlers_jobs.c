@@ -223,7 +223,7 @@ enum ts_err ts_handle_get(struct ts_request *request, struct ts_reply *reply, st
 	if (ts_store_get(api->options.store, request->job_id, &job, &error) != TS_OK)
 		return no_job(request, problem, &error);
 	if (wait > 0 && !ts_job_state_is_final(job.state) && !request->waiter.waited &&
-	    ts_waiters_add(api->waiters, &request->waiter, request->connection, request->job_id, wait))
+	    ts_waiters_add(api->waiters, &request->waiter, request->connection, request->httpd, request->job_id, wait))
 		return TS_OK; // runs again when there is something to say
 	reply_job(request, reply, 200, &job);
 	return TS_OK;

@@ -10,10 +10,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define FORM_OVERHEAD (UINT64_C(1) << 20) // bytes of a form besides its file
 #define DISCARD_MAX (UINT64_C(1) << 20)   // of a refused body before the answer is sent ahead of its end
@@ -263,10 +267,11 @@ static enum ts_err judge_head(struct ts_request *request, const char *url, struc
 	return check_length(request, problem);
 }
 
-static enum MHD_Result begin(struct ts_api *api, struct MHD_Connection *connection, const char *url, const char *method,
-                             void **out_request)
+static enum MHD_Result begin(const struct ts_server_thread *thread, struct MHD_Connection *connection, const char *url,
+                             const char *method, void **out_request)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct ts_api *api = thread->api;
 	struct ts_request *request = NULL;
 
 	if (info && info->socket_context && ts_conn_query(info->socket_context))
@@ -279,6 +284,7 @@ static enum MHD_Result begin(struct ts_api *api, struct MHD_Connection *connecti
 		return MHD_NO;
 	}
 	request->api = api;
+	request->httpd = thread->httpd;
 	request->connection = connection;
 	request->conn = info->socket_context;
 	request->started_ms = now_ms(api);
@@ -560,7 +566,7 @@ static void on_log(void *ctx, const char *format, va_list args)
 	ts_log_debug(&api->options.log, "http", TS_STR("note", line));
 }
 
-// --- the daemon ---
+// --- the daemons ---
 
 static enum ts_err resolve(const struct ts_api_options *options, struct sockaddr_storage *out, struct ts_error *error)
 {
@@ -578,35 +584,88 @@ static enum ts_err resolve(const struct ts_api_options *options, struct sockaddr
 	return TS_OK;
 }
 
-enum ts_err ts_server_start(struct ts_api *api, struct ts_error *error)
+static enum ts_err open_listener(struct ts_api *api, struct ts_error *error)
 {
 	const struct ts_api_options *options = &api->options;
 	struct sockaddr_storage address = {0};
-	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	socklen_t size = sizeof address;
 
 	TS_TRY(resolve(options, &address, error));
-	if (address.ss_family == AF_INET6)
-		flags |= MHD_USE_DUAL_STACK;
+	const bool v6 = address.ss_family == AF_INET6;
+	const int on = 1, off = 0;
+	int fd = api->listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+	    (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) ||
+	    bind(fd, (struct sockaddr *)&address, v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) != 0 ||
+	    listen(fd, SOMAXCONN) != 0 || getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot listen on %s port %u", options->host,
+		                     (unsigned)options->port);
+	api->port = ntohs(v6 ? ((struct sockaddr_in6 *)&address)->sin6_port : ((struct sockaddr_in *)&address)->sin_port);
+	return TS_OK;
+}
+
+static enum ts_err start_thread(struct ts_server_thread *thread, unsigned max_connections, struct ts_error *error)
+{
+	struct ts_api *api = thread->api;
+	const struct ts_api_options *options = &api->options;
 	// Room for a header a good deal beyond the limits, so that it can be answered with a problem; and for reading
 	// uploads in pieces of tens of kilobytes.
 	size_t memory = 2 * options->max_header_bytes + (size_t)options->max_headers * 160 + 32768;
-	// A pool of one thread is the daemon itself.
-	unsigned pool = options->threads > 1 ? options->threads : 0;
 	// Silence is the ticker's matter; this only frees connections whose client stopped reading its answer.
 	unsigned silence = (unsigned)(options->request_timeout_ms / 1000) + 5;
+
+	TS_TRY(ts_httpd_create(&thread->httpd, error));
+	int listener = fcntl(api->listener, F_DUPFD_CLOEXEC, 0);
+	if (listener < 0)
+		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot share the listening socket");
 	errno = 0;
-	api->daemon = MHD_start_daemon(
-	    flags, options->port, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, api,
-	    MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_THREAD_POOL_SIZE, pool,
-	    MHD_OPTION_CONNECTION_LIMIT, options->max_connections > pool ? options->max_connections : pool + 1,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory, MHD_OPTION_CONNECTION_TIMEOUT, silence,
+	struct MHD_Daemon *daemon = MHD_start_daemon(
+	    TS_HTTPD_FLAGS | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, thread,
+	    MHD_OPTION_EXTERNAL_LOGGER, on_log, api, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+	    max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory, MHD_OPTION_CONNECTION_TIMEOUT, silence,
 	    MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api, MHD_OPTION_NOTIFY_CONNECTION,
 	    on_connection, api, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, api, MHD_OPTION_UNESCAPE_CALLBACK,
 	    leave_escaped, NULL, MHD_OPTION_END);
-	if (!api->daemon)
-		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot listen on %s port %u", options->host,
-		                     (unsigned)options->port);
-	const union MHD_DaemonInfo *info = MHD_get_daemon_info(api->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	api->port = info ? info->port : options->port;
+	if (!daemon) // it may have closed the listener, or not
+		return ts_fail_errno(error, TS_ERR_IO, errno, "cannot start the HTTP server");
+	return ts_httpd_start(thread->httpd, daemon, error);
+}
+
+enum ts_err ts_server_start(struct ts_api *api, struct ts_error *error)
+{
+	const unsigned threads = api->options.threads, all = api->options.max_connections;
+
+	api->threads = ts_calloc(threads, sizeof *api->threads);
+	if (!api->threads)
+		return ts_fail_nomem(error);
+	TS_TRY(open_listener(api, error));
+	while (api->thread_count < threads) {
+		unsigned i = api->thread_count++;
+		api->threads[i].api = api;
+		TS_TRY(start_thread(&api->threads[i], all > threads ? (all + i) / threads : 1, error));
+	}
 	return TS_OK;
+}
+
+void ts_server_quiesce(struct ts_api *api)
+{
+	// At once: the threads close their shares of it when they come to it.
+	if (api->listener >= 0)
+		shutdown(api->listener, SHUT_RDWR);
+	for (unsigned i = 0; i < api->thread_count; i++) {
+		if (api->threads[i].httpd)
+			ts_httpd_quiesce(api->threads[i].httpd);
+	}
+}
+
+void ts_server_stop(struct ts_api *api)
+{
+	for (unsigned i = 0; i < api->thread_count; i++)
+		ts_httpd_destroy(api->threads[i].httpd);
+	api->thread_count = 0;
+	ts_free(api->threads);
+	api->threads = NULL;
+	if (api->listener >= 0)
+		close(api->listener);
+	api->listener = -1;
 }

@@ -3,6 +3,7 @@
 #include "api/wait.h"
 
 #include "base/mem.h"
+#include "net/httpd.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -42,9 +43,11 @@ static void unlink_waiter(struct ts_waiters *waiters, struct ts_waiter *waiter)
 static void resume(struct ts_waiters *waiters, struct ts_waiter *waiter)
 {
 	struct MHD_Connection *connection = waiter->connection;
+	struct ts_httpd *httpd = waiter->httpd;
 
 	unlink_waiter(waiters, waiter);
 	MHD_resume_connection(connection); // the waiter may be gone from here on
+	ts_httpd_wake(httpd);
 }
 
 // Whether a waiter of this job has something to hear. A store that fails is something too: the handler will say so.
@@ -173,12 +176,13 @@ void ts_waiters_destroy(struct ts_waiters *waiters)
 }
 
 bool ts_waiters_add(struct ts_waiters *waiters, struct ts_waiter *waiter, struct MHD_Connection *connection,
-                    const char *job_id, int64_t timeout_ms)
+                    struct ts_httpd *httpd, const char *job_id, int64_t timeout_ms)
 {
 	pthread_mutex_lock(&waiters->mutex);
 	bool draining = waiters->draining;
 	if (!draining) {
 		waiter->connection = connection;
+		waiter->httpd = httpd;
 		memcpy(waiter->job_id, job_id, TS_UUID_SIZE);
 		waiter->since = ts_mono_ms(waiters->clock);
 		waiter->deadline = waiter->since + timeout_ms;

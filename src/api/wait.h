@@ -11,11 +11,13 @@
 #include <stdbool.h>
 
 struct MHD_Connection;
+struct ts_httpd;
 struct ts_waiters;
 
 // Embedded in a request. All members belong to wait.c.
 struct ts_waiter {
 	struct MHD_Connection *connection;
+	struct ts_httpd *httpd;
 	char job_id[TS_UUID_SIZE];
 	int64_t since, deadline; // monotonic
 	bool waiting;            // in the list
@@ -30,7 +32,7 @@ void ts_waiters_destroy(struct ts_waiters *waiters); // NULL-safe; nobody may be
 // On the connection's own thread, inside the access handler: suspends it until the job is final or gone, the deadline
 // passes or the server drains. False: draining, nothing happened.
 bool ts_waiters_add(struct ts_waiters *waiters, struct ts_waiter *waiter, struct MHD_Connection *connection,
-                    const char *job_id, int64_t timeout_ms);
+                    struct ts_httpd *httpd, const char *job_id, int64_t timeout_ms);
 // Takes a waiter that is still waiting off the list, without resuming it (its request is ending).
 void ts_waiters_forget(struct ts_waiters *waiters, struct ts_waiter *waiter);
 void ts_waiters_expire(struct ts_waiters *waiters); // resumes those past their deadline

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "net/httpd.h"
 
 #include <microhttpd.h>
 #include <netdb.h>
@@ -14,7 +15,8 @@
 
 struct ts_worker_http {
 	struct ts_worker_http_options options;
-	struct MHD_Daemon *daemon;
+	struct ts_httpd *httpd;
+	uint16_t port;
 	atomic_bool draining;
 };
 
@@ -115,17 +117,23 @@ static enum ts_err listen_on(struct ts_worker_http *http, struct ts_error *error
 	int failed = getaddrinfo(http->options.host, port, &hints, &address);
 	if (failed)
 		return ts_fail_field(error, TS_ERR_INVALID, "HOST", "HOST %s: %s", http->options.host, gai_strerror(failed));
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL;
+	unsigned flags = TS_HTTPD_FLAGS;
 	if (address->ai_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
-	http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR, address->ai_addr,
-	                                MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-	                                MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
+	struct MHD_Daemon *daemon = MHD_start_daemon(
+	    flags, 0, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR, address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
+	    (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
 	freeaddrinfo(address);
-	if (!http->daemon)
+	if (!daemon)
 		return ts_fail_field(error, TS_ERR_IO, "METRICS_PORT", "can't listen on %s port %u (METRICS_PORT)",
 		                     http->options.host, (unsigned)http->options.port);
-	return TS_OK;
+	http->port = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+	enum ts_err err = ts_httpd_create(&http->httpd, error);
+	if (err != TS_OK)
+		MHD_stop_daemon(daemon);
+	else
+		err = ts_httpd_start(http->httpd, daemon, error);
+	return err;
 }
 
 enum ts_err ts_worker_http_start(const struct ts_worker_http_options *options, struct ts_worker_http **out,
@@ -138,7 +146,7 @@ enum ts_err ts_worker_http_start(const struct ts_worker_http_options *options, s
 	http->options = *options;
 	enum ts_err err = listen_on(http, error);
 	if (err != TS_OK) {
-		ts_free(http);
+		ts_worker_http_stop(http);
 		return err;
 	}
 	*out = http;
@@ -155,11 +163,11 @@ void ts_worker_http_stop(struct ts_worker_http *http)
 {
 	if (!http)
 		return;
-	MHD_stop_daemon(http->daemon);
+	ts_httpd_destroy(http->httpd);
 	ts_free(http);
 }
 
 uint16_t ts_worker_http_port(const struct ts_worker_http *http)
 {
-	return MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+	return http->port;
 }

@@ -2,6 +2,12 @@
 // serving others.
 #include "api_fixture.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
 #define MINIMAL "{\"video_id\": \"v1\"}"
 
 // The server still works; called at the end of each test.
@@ -467,6 +473,84 @@ static void nobody_is_blamed_for_another(void **state)
 	close(slow);
 }
 
+struct stopper {
+	struct ts_api *api;
+	int log; // closed when the API has stopped
+	atomic_int tid;
+};
+
+static void *stop_api(void *arg)
+{
+	struct stopper *stopper = arg;
+
+	atomic_store(&stopper->tid, (int)syscall(SYS_gettid));
+	ts_api_stop(stopper->api, 0);
+	close(stopper->log);
+	return NULL;
+}
+
+static bool rests(int tid)
+{
+	char path[64], state = '?';
+
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		return false;
+	bool known = fscanf(file, "%*d (%*[^)]) %c", &state) == 1;
+	fclose(file);
+	return known && state == 'S';
+}
+
+static bool accepts(const struct api_fixture *f)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(f->port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	bool connected = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+	close(fd);
+	return connected;
+}
+
+// The log is a pipe that is full, so the server's thread rests in the middle of refusing a request until it is read.
+static void stop_while_a_request_is_refused(void **state)
+{
+	struct api_fixture *f = *state;
+	static char text[4096];
+	int pipe_fds[2];
+	pthread_t thread;
+
+	api_down(f);
+	api_prepare(f);
+	assert_int_equal(0, pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK));
+	f->sink.fd = pipe_fds[1];
+	f->sink.level = TS_LOG_INFO; // the first that it says is said when the client has been answered
+	f->options.log = ts_log_to(&f->sink);
+	f->options.threads = 1;
+	api_up(f);
+	assert_true(fcntl(pipe_fds[1], F_SETPIPE_SZ, (int)sizeof text) >= 0);
+	while (write(pipe_fds[1], text, sizeof text) > 0)
+		;
+	while (write(pipe_fds[1], text, 1) > 0)
+		;
+	assert_int_equal(0, fcntl(pipe_fds[1], F_SETFL, 0));
+	int fd = client_open(f);
+	client_say(fd, "GET /health/live HTTP/1.1\r\n\r\n"); // no Host
+	assert_true(recv(fd, text, 12, MSG_WAITALL) == 12 && memcmp(text, "HTTP/1.1 400", 12) == 0);
+	struct stopper stopper = {.api = f->api, .log = pipe_fds[1]};
+	assert_int_equal(0, pthread_create(&thread, NULL, stop_api, &stopper));
+	while (accepts(f) || !rests(atomic_load(&stopper.tid)))
+		sched_yield();
+	assert_int_equal(0, fcntl(pipe_fds[0], F_SETFL, 0));
+	while (read(pipe_fds[0], text, sizeof text) > 0)
+		;
+	pthread_join(thread, NULL);
+	close(pipe_fds[0]);
+	close(fd);
+}
+
 // libmicrohttpd takes parameters apart in the connection's memory, and breaks when that is full: it must not see them.
 static void flood_of_parameters(void **state)
 {
@@ -600,6 +684,7 @@ int main(void)
 	    api_test(too_many_headers),
 	    api_test(flood_of_headers_among_others),
 	    api_test(nobody_is_blamed_for_another),
+	    api_test(stop_while_a_request_is_refused),
 	    api_test(flood_of_parameters),
 	    api_test(malformed_http),
 	    api_test(no_source_of_media),
