@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -23,7 +24,10 @@ static const char usage[] =
     "Transcribes media files (any container and codec that FFmpeg reads) and prints the text.\n"
     "  -f, --format FORMAT     json, verbose_json, srt, vtt, txt (default) or tsv; repeat it or give a list with "
     "commas\n"
-    "  -o, --output DIR        write DIR/NAME.FORMAT for each file instead of printing; made when missing\n"
+    "  -o, --output DIR        write DIR/NAME.FORMAT for each file instead of printing; made when missing. NAME is "
+    "the\n"
+    "                          file's name without its ending, or with it when two files differ only there; files\n"
+    "                          that would still be written to one name are refused\n"
     "  -l, --language CODE     language spoken, ISO 639-1 (\"en\"); default: the engine finds out\n"
     "  -q, --quiet             no progress bar\n"
     "      --name=value        configuration, such as --engine=openai (below)\n"
@@ -117,28 +121,7 @@ static enum ts_err take_argument(struct job *job, const struct ts_args *args, si
 	return TS_OK;
 }
 
-static enum ts_err take_arguments(struct job *job, const struct ts_args *args, struct ts_error *error)
-{
-	bool options = true;
-
-	for (size_t i = 0; i < args->rest_count; i++) {
-		if (!options)
-			job->files[job->file_count++] = args->rest[i];
-		else if (strcmp(args->rest[i], "--") == 0)
-			options = false;
-		else
-			TS_TRY(take_argument(job, args, &i, error));
-	}
-	if (!job->file_count)
-		return ts_fail(error, TS_ERR_INVALID, "no file given");
-	if (!job->format_count)
-		job->formats[job->format_count++] = TS_FORMAT_TXT;
-	if (job->format_count > 1 && !job->folder)
-		return ts_fail(error, TS_ERR_INVALID, "several formats need a folder to go to: -o DIR");
-	return TS_OK;
-}
-
-// --- output ---
+// --- where the output goes ---
 
 static const char *base_name(const char *path)
 {
@@ -176,6 +159,70 @@ static char *output_path(const struct job *job, size_t index, enum ts_format for
 
 	return ts_asprintf("%s/%.*s%s.%s", job->folder, (int)length, name, mark, ts_format_ending(format));
 }
+
+struct output {
+	char *path;
+	const char *file;
+};
+
+static int compare_outputs(const void *a, const void *b)
+{
+	return strcmp(((const struct output *)a)->path, ((const struct output *)b)->path);
+}
+
+// Nothing that one file gave may be overwritten by another's: said before any work is done.
+static enum ts_err check_outputs(const struct job *job, struct ts_error *error)
+{
+	size_t count = 0;
+	bool complete = true;
+	struct output *outputs = ts_calloc(job->file_count * job->format_count, sizeof *outputs);
+
+	for (size_t i = 0; outputs && i < job->file_count; i++) {
+		for (size_t f = 0; f < job->format_count; f++) {
+			outputs[count] = (struct output){output_path(job, i, job->formats[f]), job->files[i]};
+			complete = complete && outputs[count].path;
+			count++;
+		}
+	}
+	enum ts_err err = outputs && complete ? TS_OK : ts_fail_nomem(error);
+	if (err == TS_OK)
+		qsort(outputs, count, sizeof *outputs, compare_outputs);
+	for (size_t i = 1; err == TS_OK && i < count; i++) {
+		if (strcmp(outputs[i - 1].path, outputs[i].path) == 0)
+			err = ts_fail(error, TS_ERR_INVALID,
+			              "%.150s and %.150s would both be written to %.150s: give each its own -o",
+			              outputs[i - 1].file, outputs[i].file, outputs[i].path);
+	}
+	for (size_t i = 0; i < count; i++)
+		ts_free(outputs[i].path);
+	ts_free(outputs);
+	return err;
+}
+
+// --- all arguments ---
+
+static enum ts_err take_arguments(struct job *job, const struct ts_args *args, struct ts_error *error)
+{
+	bool options = true;
+
+	for (size_t i = 0; i < args->rest_count; i++) {
+		if (!options)
+			job->files[job->file_count++] = args->rest[i];
+		else if (strcmp(args->rest[i], "--") == 0)
+			options = false;
+		else
+			TS_TRY(take_argument(job, args, &i, error));
+	}
+	if (!job->file_count)
+		return ts_fail(error, TS_ERR_INVALID, "no file given");
+	if (!job->format_count)
+		job->formats[job->format_count++] = TS_FORMAT_TXT;
+	if (job->format_count > 1 && !job->folder)
+		return ts_fail(error, TS_ERR_INVALID, "several formats need a folder to go to: -o DIR");
+	return job->folder ? check_outputs(job, error) : TS_OK;
+}
+
+// --- output ---
 
 // Whole or not at all: written beside and renamed.
 static enum ts_err write_file(const char *path, const struct ts_buf *buf, struct ts_error *error)

@@ -39,6 +39,28 @@ test('several files, several formats, a folder of their own', { timeout: 120_000
   assert.match(JSON.parse(read('out folder/second.json')).text, /the remote engine heard this/);
 });
 
+test('no file is written over what another gave', { timeout: 120_000 }, async () => {
+  for (const name of ['one', 'two']) fs.mkdirSync(path.join(world.folder, name));
+  for (const name of ['one/talk.mp4', 'two/talk.mp4', 'two/talk.mkv', 'two/talk.mp4.mkv', 'two/talk.verbose.mp4'])
+    fs.copyFileSync(sample.file, path.join(world.folder, name));
+  const refused = [
+    [['one/talk.mp4', 'two/talk.mp4'], 'talk.mp4.txt', []],
+    [['one/talk.mp4', './one/talk.mp4'], 'talk.mp4.txt', []],
+    [['one/talk.mp4', 'two/talk.mkv', 'two/talk.mp4.mkv'], 'talk.mp4.txt', []],
+    [['one/talk.mp4', 'two/talk.verbose.mp4'], 'talk.verbose.json', ['-f', 'json,verbose_json']],
+  ];
+  for (const [files, name, options] of refused) {
+    const { code, stderr } = await cli('transcribe', ...files, ...options, '-o', 'lost');
+    assert.equal(code, 2, stderr);
+    assert.ok(stderr.includes(`would both be written to lost/${name}`), stderr);
+    assert.ok(stderr.includes(files[0]) && stderr.includes(files.at(-1)), stderr);
+  }
+  assert.ok(!fs.existsSync(path.join(world.folder, 'lost')));
+  const { code, stderr } = await cli('transcribe', 'one/talk.mp4', 'two/talk.mkv', 'second.mp4', '-o', 'kept');
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(fs.readdirSync(path.join(world.folder, 'kept')).sort(), ['second.txt', 'talk.mkv.txt', 'talk.mp4.txt']);
+});
+
 test('a bad file does not keep the good ones from being done', { timeout: 120_000 }, async () => {
   const { code, stderr } = await cli('transcribe', clips.notMedia(), 'second.mp4', 'missing.mp4', '-f', 'srt', '-o', 'mixed');
   assert.equal(code, 1);

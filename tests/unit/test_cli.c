@@ -201,7 +201,9 @@ static void misuse(void **state)
 	    {"transcribe", "-f", "doc", "a"},
 	    {"transcribe", "a", "-o"},
 	    {"transcribe", "--colour", "a"},
-	    {"transcribe", "-f", "srt,vtt", "a"}, // two formats to one output
+	    {"transcribe", "-f", "srt,vtt", "a"},                // two formats to one output
+	    {"transcribe", "-oout", "a/talk.mp4", "b/talk.mp4"}, // two files to one output
+	    {"transcribe", "-oout", "a", "a"},
 	    {"transcribe", "--port"},
 	    {"config", "--bogus"},
 	    {"migrate", "now"},
