@@ -16,6 +16,8 @@ export class OpenAiServer {
   requests = [];
   // What to answer to the next requests instead: {status, headers, body}.
   script = [];
+  // What to answer, once, to a good request that was held, {status, body}.
+  late = undefined;
   words = ['the', 'remote', 'engine', 'heard', 'this'];
 
   static async start(key = 'sk-test') {
@@ -104,6 +106,13 @@ export class OpenAiServer {
     }
     Object.assign(record, { duration, language: form.get('language'), prompt: form.get('prompt'), bytes: body.length, granularities });
     if (this.gate) await this.gate;
+    answer.on('finish', () => (record.answered = true));
+    if (this.late) {
+      const { status, body } = this.late;
+      this.late = undefined;
+      answer.writeHead(status, { 'content-type': 'application/json' }).end(body);
+      return;
+    }
     answer.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(this.hear(duration, granularities)));
   }
 
