@@ -205,6 +205,7 @@ int ts_program_start(struct ts_program *program, const struct ts_args *args)
 	};
 	struct ts_error error = {0};
 
+	signal(SIGXFSZ, SIG_IGN); // a limit on the size of files is the write's error (EFBIG), not the program's end
 	ts_config_init(&program->config);
 	program->ready_fd = take_ready_fd();
 	// In the environment, so that the children of serve read the same file.

@@ -100,7 +100,7 @@ enum ts_err ts_url_open_file(const struct ts_url *url, const char *root, int *ou
 		return fail_outside(error);
 	// O_PATH opens without side effects (a FIFO would block, a device would act).
 	handle = open(path, O_PATH | O_CLOEXEC);
-	if (handle < 0 && (errno == ENOENT || errno == ENOTDIR))
+	if (handle < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG))
 		return ts_fail(error, TS_ERR_NOT_FOUND, "file does not exist");
 	if (handle < 0)
 		return ts_fail_errno(error, TS_ERR_IO, errno, "file cannot be opened");

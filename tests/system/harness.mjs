@@ -178,11 +178,14 @@ export function form(fields, files = []) {
 
 // A running program of ours; stdout and stderr are kept.
 export class Program {
-  constructor(name, args, { env, cwd, stdin = 'ignore' }) {
+  constructor(name, args, { env, cwd, stdin = 'ignore', fileLimit }) {
     this.name = name;
     this.stdout = '';
     this.stderr = '';
-    this.child = spawn(path.join(BIN, name), args, { env, cwd, stdio: [stdin, 'pipe', 'pipe'] });
+    const command = [path.join(BIN, name), ...args];
+    // No file grows beyond fileLimit bytes; sh counts in blocks of 512.
+    if (fileLimit) command.unshift('/bin/sh', '-c', `ulimit -f ${fileLimit / 512}; exec "$@"`, 'sh');
+    this.child = spawn(command[0], command.slice(1), { env, cwd, stdio: [stdin, 'pipe', 'pipe'] });
     this.pid = this.child.pid;
     living.add(this);
     this.child.stdout.setEncoding('utf8').on('data', (text) => (this.stdout += text));
@@ -321,11 +324,11 @@ export class World {
     return this.use(await Receiver.start(this.secret));
   }
 
-  run(name, args = [], { env = {}, cwd = this.folder, stdin } = {}) {
+  run(name, args = [], { env = {}, cwd = this.folder, stdin, fileLimit } = {}) {
     const merged = Object.fromEntries(
       Object.entries({ ...this.env, ...env }).filter(([, value]) => value !== undefined),
     );
-    const program = new Program(name, args, { env: merged, cwd, stdin });
+    const program = new Program(name, args, { env: merged, cwd, stdin, fileLimit });
     this.programs.push(program);
     return program;
   }
@@ -338,9 +341,9 @@ export class World {
   }
 
   // Starts `transcription serve`, or the API alone, and waits until it is ready.
-  async serve(env = {}, program = 'transcription', args = ['serve']) {
+  async serve(env = {}, program = 'transcription', args = ['serve'], options = {}) {
     const port = await freePort();
-    const service = this.run(program, args, { env: { PORT: String(port), ...env } });
+    const service = this.run(program, args, { ...options, env: { PORT: String(port), ...env } });
     service.url = `http://127.0.0.1:${port}`;
     await this.ready(service);
     return service;
@@ -355,12 +358,12 @@ export class World {
     });
   }
 
-  api(env = {}) {
-    return this.serve(env, 'transcription-api', []);
+  api(env = {}, options = {}) {
+    return this.serve(env, 'transcription-api', [], options);
   }
 
-  worker(env = {}) {
-    return this.run('transcription-worker', [], { env });
+  worker(env = {}, options = {}) {
+    return this.run('transcription-worker', [], { ...options, env });
   }
 
   // Submits a job by JSON or, with `file`, as a form; returns it.
