@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { assertProblem, descendants, form, request, until, World } from './harness.mjs';
+import { assertProblem, descendants, form, request, SLOW, until, World } from './harness.mjs';
 import { MediaServer } from './media-server.mjs';
 import { sample } from './media.mjs';
 import { OpenAiServer } from './openai-server.mjs';
@@ -280,7 +280,8 @@ describe('a long day', () => {
       await round(300);
       const now = await settle(before);
       await until('the work folder is empty', () => world.tempFiles().length === 0);
-      for (const [i, one] of now.entries()) assert.ok(one.kilobytes < before[i].kilobytes * 1.3 + 4096, JSON.stringify([before, now]));
+      // A sanitizer keeps what was freed.
+      if (SLOW === 1) for (const [i, one] of now.entries()) assert.ok(one.kilobytes < before[i].kilobytes * 1.3 + 4096, JSON.stringify([before, now]));
       assert.equal(new Set(receiver.events.map((one) => one.headers['webhook-id'])).size, 340);
       assert.equal(receiver.events.length, 340);
     } finally {
