@@ -240,6 +240,44 @@ describe('a disk without room', () => {
   });
 });
 
+test('the API stops in order while malformed requests pour in', { timeout: 120_000 }, async () => {
+  const world = await World.create({ HTTP_THREADS: '3', MAX_CONNECTIONS: '24', LOG_LEVEL: 'error' });
+  const malformed = [
+    'GET / HTTP/1.1\r\n\r\n', 'X\r\n\r\n', 'GET /health/live HTTP/1.1\r\nHost: h\r\n\r\nGET /x HTTP/9\r\n\r\n',
+    `GET /health/live HTTP/1.1\r\n${'a: b\r\n'.repeat(5000)}\r\n`,
+    `POST ${JOBS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n`,
+  ];
+  try {
+    for (let round = 0; round < 4; round += 1) {
+      const service = await world.api();
+      const { port } = new URL(service.url);
+      const sockets = new Set();
+      let pouring = true;
+      let answers = 0;
+      const pour = (turn) => {
+        if (!pouring) return;
+        const socket = net.connect(port, '127.0.0.1');
+        sockets.add(socket);
+        socket.on('error', () => {});
+        socket.on('connect', () => socket.write(malformed[turn % malformed.length]));
+        socket.on('data', () => (answers += 1));
+        socket.on('close', () => {
+          sockets.delete(socket);
+          setImmediate(pour, turn + 1);
+        });
+      };
+      for (let i = 0; i < 40; i += 1) pour(i);
+      await until('they are answered', () => answers >= 200);
+      const end = await service.stop();
+      pouring = false;
+      for (const socket of sockets) socket.destroy();
+      assert.deepEqual(end, { code: 0, signal: null });
+    }
+  } finally {
+    await world.finish();
+  }
+});
+
 describe('a long day', () => {
   const handles = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
   const kilobytes = (pid) => Number(/^VmRSS:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
